@@ -1,0 +1,212 @@
+"""The tables of the log, the same on SQLite and PostgreSQL; imported by the store and its migrations alone."""
+
+from datetime import datetime
+from typing import Final
+
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    Column,
+    Dialect,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    String,
+    Table,
+    Text,
+    TypeDecorator,
+    UniqueConstraint,
+    text,
+)
+
+from service.model import from_micros, to_micros
+
+
+class Instant(TypeDecorator[datetime]):
+    """An aware UTC instant, stored as whole microseconds since 1970: exact, sortable and cheap on both engines."""
+
+    impl = BigInteger
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> int | None:
+        """Turn an aware instant into microseconds."""
+        del dialect
+        return None if value is None else to_micros(value)
+
+    def process_result_value(self, value: int | None, dialect: Dialect) -> datetime | None:
+        """Turn microseconds into an aware UTC instant."""
+        del dialect
+        return None if value is None else from_micros(value)
+
+
+# SQLite numbers rows by itself only where the key is spelled INTEGER.
+_Id: Final = BigInteger().with_variant(Integer, "sqlite")
+
+OPEN: Final = "state IN ('pending', 'leased')"
+"""The delivery is still owed. Literal, because a partial index is only found by its own words."""
+
+metadata = MetaData(
+    naming_convention={"ix": "ix_%(table_name)s_%(column_0_N_name)s", "uq": "uq_%(table_name)s_%(column_0_N_name)s"}
+)
+
+requests = Table(
+    "requests",
+    metadata,
+    Column("id", _Id, primary_key=True),
+    Column("source", String(63), nullable=False),
+    Column("received_at", Instant, nullable=False),
+    # The request without its credentials, compressed; null once it has aged out or was erased.
+    Column("raw", LargeBinary),
+)
+
+events = Table(
+    "events",
+    metadata,
+    Column("id", _Id, primary_key=True),
+    Column("source", String(63), nullable=False),
+    Column("dedup_key", String(255), nullable=False),
+    Column("request_id", BigInteger, nullable=False),
+    Column("account", String(63), nullable=False),
+    Column("object_type", String(255), nullable=False),
+    Column("object_id", String(255), nullable=False),
+    Column("action", String(20), nullable=False),
+    Column("crm_event_id", String(255)),
+    Column("occurred_at", Instant),
+    Column("order_key", BigInteger, nullable=False),
+    Column("received_at", Instant, nullable=False),
+    Column("state", String(10), nullable=False),
+    Column("reason", Text),
+    Column("decided_at", Instant),
+    Column("delivery_id", BigInteger),
+    Column("attempt_id", BigInteger),
+    # The event that overtook this one, or that its values went out with.
+    Column("by_event_id", BigInteger),
+    Column("config_version", String(12)),
+    # The change itself; null once it has aged out or was erased.
+    Column("change", LargeBinary),
+    UniqueConstraint("source", "dedup_key"),
+    Index(None, "source", "object_id", "state"),
+    Index(None, "delivery_id"),
+)
+
+deliveries = Table(
+    "deliveries",
+    metadata,
+    Column("id", _Id, primary_key=True),
+    Column("account", String(63), nullable=False),
+    Column("source", String(63), nullable=False),
+    Column("object_id", String(255), nullable=False),
+    Column("state", String(10), nullable=False),
+    # 0 for what a CRM sends now; replays and imports wait behind it.
+    Column("priority", Integer, nullable=False, server_default=text("0")),
+    Column("opened_at", Instant, nullable=False),
+    Column("due_at", Instant, nullable=False),
+    Column("changes", Integer, nullable=False, server_default=text("1")),
+    Column("attempts", Integer, nullable=False, server_default=text("0")),
+    Column("failing_since", Instant),
+    # True once its link was forgotten after a 404, so that this happens once.
+    Column("relinked", Boolean, nullable=False, server_default=text("false")),
+    Column("lease_owner", String(63)),
+    Column("lease_until", Instant),
+    # Raised by every claim: who holds an older number has lost the lease.
+    Column("fence", BigInteger, nullable=False, server_default=text("0")),
+    Column("contact_uuid", String(40)),
+    Column("outcome", String(20)),
+    Column("reason", Text),
+    Column("closed_at", Instant),
+    Index(
+        "uq_deliveries_open",
+        "source",
+        "object_id",
+        unique=True,
+        sqlite_where=text(OPEN),
+        postgresql_where=text(OPEN),
+    ),
+    Index(None, "state", "account", "priority", "due_at"),
+)
+
+attempts = Table(
+    "attempts",
+    metadata,
+    Column("id", _Id, primary_key=True),
+    Column("delivery_id", BigInteger, nullable=False),
+    Column("started_at", Instant, nullable=False),
+    Column("duration_ms", Integer, nullable=False),
+    Column("contact_uuid", String(40)),
+    Column("outcome", String(20), nullable=False),
+    Column("status", Integer),
+    Column("detail", Text),
+    # Names of the fields it carried, as a JSON array.
+    Column("fields", Text, nullable=False),
+    Index(None, "delivery_id"),
+)
+
+links = Table(
+    "links",
+    metadata,
+    Column("source", String(63), primary_key=True),
+    Column("object_id", String(255), primary_key=True),
+    Column("account", String(63), nullable=False),
+    Column("contact_uuid", String(40), nullable=False),
+    Column("found_by", String(40), nullable=False),
+    Column("found_at", Instant, nullable=False),
+    Index(None, "contact_uuid"),
+)
+
+contacts = Table(
+    "contacts",
+    metadata,
+    Column("account", String(63), primary_key=True),
+    Column("uuid", String(40), primary_key=True),
+    # Target field → value last confirmed, its order key, event, time and attempt, as JSON.
+    Column("fields", LargeBinary, nullable=False),
+    # The delivery whose PATCH may be under way, until when, and the fields it may carry.
+    Column("held_by", BigInteger),
+    Column("held_until", Instant),
+    Column("intent", Text),
+    Column("updated_at", Instant, nullable=False),
+    Index(None, "held_by"),
+)
+
+accounts = Table(
+    "accounts",
+    metadata,
+    Column("name", String(63), primary_key=True),
+    # The earliest instant of the next call that keeps to the rate.
+    Column("next_call_at", Instant, nullable=False),
+    Column("slowed_until", Instant),
+    Column("slowed_reason", Text),
+    Column("paused_at", Instant),
+    Column("paused_reason", Text),
+)
+
+source_marks = Table(
+    "source_marks",
+    metadata,
+    Column("source", String(63), primary_key=True),
+    Column("received_at", Instant),
+    Column("refused_at", Instant),
+    Column("refused", BigInteger, nullable=False, server_default=text("0")),
+)
+
+refusals = Table(
+    "refusals",
+    metadata,
+    Column("id", _Id, primary_key=True),
+    Column("refused_at", Instant, nullable=False),
+    Column("source", String(63), nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("header_names", Text, nullable=False),
+    Column("size", Integer, nullable=False),
+)
+
+ignored_attributes = Table(
+    "ignored_attributes",
+    metadata,
+    Column("account", String(63), primary_key=True),
+    Column("attribute", String(255), primary_key=True),
+    Column("first_seen_at", Instant, nullable=False),
+    Column("last_seen_at", Instant, nullable=False),
+    Column("count", BigInteger, nullable=False),
+)

@@ -1,0 +1,149 @@
+"""Delivery's side of the log: claim what is due, read what it is about, give back what was not tried."""
+
+from datetime import datetime
+from typing import Any, Final
+
+from sqlalchemy import Connection, Row, and_, exists, func, insert, or_, select, update
+
+from service.model import Attempt, Conclusion, Delivery, DeliveryState, Event, Link, Outcome, OutcomeKind
+from service.schema import accounts, attempts, deliveries, events, links
+from service.store.contacts import release_holds
+from service.store.database import Database
+from service.store.payloads import unpack_change
+from service.store.record import Recorder, attempt_row, held, pending_of
+
+EVENTS_PER_TRY_MAX: Final = 1_000
+"""Pending events of one contact that one try takes up; the rest keep the delivery open."""
+
+
+class Deliveries:
+    """Claims and conclusions: the part of the log that the worker lives on."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._recorder = Recorder(database)
+
+    async def claim(
+        self, *, account: str, owner: str, now: datetime, lease_until: datetime, limit: int
+    ) -> list[Delivery]:
+        """Take up to ``limit`` due deliveries of an account that is neither paused nor slowed, oldest due first."""
+        held_back = exists().where(
+            accounts.c.name == account, or_(accounts.c.paused_at.is_not(None), accounts.c.slowed_until > now)
+        )
+        due = (
+            select(deliveries.c.id)
+            .where(*_waiting(account), deliveries.c.due_at <= now, ~held_back)
+            .order_by(deliveries.c.priority, deliveries.c.due_at, deliveries.c.id)
+            .limit(limit)
+            .with_for_update(skip_locked=True)
+        )
+        take = (
+            update(deliveries)
+            .where(deliveries.c.id.in_(due.scalar_subquery()))
+            .values(
+                state=DeliveryState.LEASED.value,
+                lease_owner=owner,
+                lease_until=lease_until,
+                fence=deliveries.c.fence + 1,
+            )
+            .returning(*_DELIVERY)
+        )
+        return await self._database.write(lambda connection: [_delivery(row) for row in connection.execute(take)])
+
+    async def next_due(self, account: str) -> datetime | None:
+        """Say when the account's earliest pending delivery is due, or None when none is pending."""
+        earliest = select(func.min(deliveries.c.due_at)).where(*_waiting(account))
+        return await self._database.read(lambda connection: connection.execute(earliest).scalar())
+
+    async def pending(self, delivery: Delivery) -> tuple[list[Event], Link | None]:
+        """Return the contact's pending events in arrival order (at most 1,000), and its link."""
+        waiting = select(events).where(*pending_of(delivery)).order_by(events.c.id).limit(EVENTS_PER_TRY_MAX)
+        linked = select(links.c.contact_uuid, links.c.found_by).where(
+            links.c.source == delivery.source, links.c.object_id == delivery.object_id
+        )
+
+        def load(connection: Connection) -> tuple[list[Event], Link | None]:
+            link = connection.execute(linked).first()
+            return [_event(row) for row in connection.execute(waiting)], None if link is None else Link(*link)
+
+        return await self._database.read(load)
+
+    async def record(self, delivery: Delivery, conclusion: Conclusion, *, now: datetime) -> bool:
+        """Write down what came of a try, all in one transaction; False (and nothing written) if the lease was lost."""
+        return await self._database.write(
+            lambda connection: self._recorder.record(connection, delivery, conclusion, now)
+        )
+
+    async def release(self, delivery: Delivery, *, due_at: datetime) -> None:
+        """Give a lease, and the contact that it holds, back untried: nothing was sent."""
+        back = (
+            update(deliveries)
+            .where(*held(delivery))
+            .values(state=DeliveryState.PENDING.value, lease_owner=None, lease_until=None, due_at=due_at)
+        )
+
+        def give_back(connection: Connection) -> None:
+            connection.execute(back)
+            release_holds(connection, [delivery.id], sent=False)
+
+        await self._database.write(give_back)
+
+    async def reclaim(self, *, now: datetime, everything: bool = False) -> int:
+        """Take expired leases back, each as an attempt of unknown outcome; return how many.
+
+        ``everything`` takes all of them: at the start of the only service on its store, no lease has a living owner.
+        """
+        left = deliveries.c.state == DeliveryState.LEASED.value
+        if not everything:
+            left = and_(left, deliveries.c.lease_until <= now)
+        expired = select(deliveries.c.id, deliveries.c.contact_uuid).where(left).with_for_update(skip_locked=True)
+        return await self._database.write(lambda connection: _take_back(connection, connection.execute(expired), now))
+
+
+_DELIVERY: Final = (
+    deliveries.c.id,
+    deliveries.c.account,
+    deliveries.c.source,
+    deliveries.c.object_id,
+    deliveries.c.attempts,
+    deliveries.c.failing_since,
+    deliveries.c.relinked,
+    deliveries.c.fence,
+)
+
+
+def _waiting(account: str) -> tuple[Any, ...]:
+    return (deliveries.c.state == DeliveryState.PENDING.value, deliveries.c.account == account)
+
+
+def _delivery(row: Row[Any]) -> Delivery:
+    return Delivery(*tuple(row))
+
+
+def _event(row: Row[Any]) -> Event:
+    return Event(row.id, row.source, row.received_at, row.order_key, unpack_change(row))
+
+
+def _take_back(connection: Connection, expired: Any, now: datetime) -> int:  # noqa: ANN401  # rows of two columns
+    rows = expired.all()
+    if not rows:
+        return 0
+    unknown = Outcome(OutcomeKind.UNKNOWN, detail="the lease expired before an outcome was recorded")
+    connection.execute(
+        insert(attempts), [attempt_row(row.id, Attempt(now, 0, unknown, row.contact_uuid)) for row in rows]
+    )
+    ids = [row.id for row in rows]
+    connection.execute(
+        update(deliveries)
+        .where(deliveries.c.id.in_(ids))
+        .values(
+            state=DeliveryState.PENDING.value,
+            lease_owner=None,
+            lease_until=None,
+            due_at=now,
+            outcome=unknown.kind.value,
+            reason=unknown.detail,
+        )
+    )
+    release_holds(connection, ids, sent=True)
+    return len(rows)

@@ -1,0 +1,167 @@
+"""Intake: arrivals become events, and those that wait at the same time share one synced commit."""
+
+import asyncio
+from collections.abc import Sequence
+from datetime import datetime
+from functools import partial
+from typing import Any, Final
+
+from sqlalchemy import Connection, delete, insert, text
+
+from service.errors import Overloaded, StoreError, StoreUnavailable
+from service.model import Arrival, Change, EventState, Receipt, to_micros
+from service.schema import OPEN, deliveries, events, requests, source_marks
+from service.store.database import Database, upserting
+from service.store.payloads import pack_change, pack_request
+
+GROUP_MAX: Final = 256
+"""Arrivals that share one commit at most."""
+FUTURE_MAX_S: Final = 3600
+"""A sender's clock further ahead of ours than this is not believed: arrival orders the change instead."""
+
+
+class Intake:
+    """Appends arrivals to the log, each known change once.
+
+    While one group is being synced the next gathers, so that the disk is asked once for all of them.
+    """
+
+    def __init__(self, database: Database, *, waiting_max: int) -> None:
+        self._database = database
+        self._waiting_max = waiting_max
+        self._waiting: list[tuple[Arrival, asyncio.Future[Receipt]]] = []
+        self._committer: asyncio.Task[None] | None = None
+        self._statements = _Statements(database)
+
+    async def append(self, arrival: Arrival) -> Receipt:
+        """Return once every change of the arrival is committed and synced, or was there already.
+
+        Raises Overloaded when too many wait, StoreUnavailable when the database does not take it; then nothing is kept.
+        """
+        if len(self._waiting) >= self._waiting_max:
+            raise Overloaded(f"{self._waiting_max} requests wait for the log already")
+        stored: asyncio.Future[Receipt] = asyncio.get_running_loop().create_future()
+        self._waiting.append((arrival, stored))
+        if self._committer is None:
+            self._committer = asyncio.create_task(self._commit_groups())
+        return await stored
+
+    async def _commit_groups(self) -> None:
+        try:
+            while self._waiting:
+                group, self._waiting = self._waiting[:GROUP_MAX], self._waiting[GROUP_MAX:]
+                await self._commit(group)
+        finally:
+            self._committer = None
+
+    async def _commit(self, group: Sequence[tuple[Arrival, asyncio.Future[Receipt]]]) -> None:
+        arrivals = [arrival for arrival, _ in group]
+        try:
+            receipts = await self._database.write(partial(self._statements.append, arrivals))
+        except StoreError as error:
+            if len(group) == 1 or isinstance(error, StoreUnavailable):
+                for _, stored in group:
+                    if not stored.done():
+                        stored.set_exception(error)
+                return
+            # One arrival that the database cannot hold must not take the others with it.
+            for single in group:
+                await self._commit([single])
+            return
+        for (_, stored), receipt in zip(group, receipts, strict=True):
+            if not stored.done():  # the sender may have gone
+                stored.set_result(receipt)
+
+
+class _Statements:
+    """The statements of one append, built once."""
+
+    def __init__(self, database: Database) -> None:
+        upsert = upserting(database)
+        self._insert_requests = insert(requests).returning(requests.c.id, sort_by_parameter_order=True)
+        self._insert_events = (
+            upsert(events)
+            .on_conflict_do_nothing(index_elements=["source", "dedup_key"])
+            .returning(events.c.request_id, events.c.account, events.c.source, events.c.object_id, events.c.state)
+        )
+        # The update of an open delivery changes little, but it locks the row: whoever is closing it must look again.
+        self._open_deliveries = upsert(deliveries).on_conflict_do_update(
+            index_elements=["source", "object_id"],
+            index_where=text(OPEN),
+            set_={"changes": deliveries.c.changes + 1},
+        )
+        marks = upsert(source_marks)
+        self._mark_sources = marks.on_conflict_do_update(
+            index_elements=["source"], set_={"received_at": marks.excluded.received_at}
+        )
+
+    def append(self, arrivals: Sequence[Arrival], connection: Connection) -> list[Receipt]:
+        request_ids = self._append_requests(arrivals, connection)
+        rows = [
+            _event_row(change, arrival, request_id)
+            for arrival, request_id in zip(arrivals, request_ids, strict=True)
+            for change in arrival.changes
+        ]
+        new = dict.fromkeys(request_ids, 0)
+        owed: dict[tuple[str, str], str] = {}
+        if rows:
+            for request_id, account, source, object_id, state in connection.execute(self._insert_events, rows):
+                new[request_id] += 1
+                if state == EventState.PENDING:
+                    owed[source, object_id] = account
+        empty = [request_id for request_id, count in new.items() if count == 0]
+        if empty:  # nothing in it was new: there is nothing to read again
+            connection.execute(delete(requests).where(requests.c.id.in_(empty)))
+        now = arrivals[-1].received_at
+        if owed:
+            # In one order everywhere, so that two replicas never wait for each other.
+            connection.execute(self._open_deliveries, [_delivery_row(*key, owed[key], now) for key in sorted(owed)])
+        marks = sorted({arrival.source for arrival in arrivals})
+        connection.execute(self._mark_sources, [{"source": source, "received_at": now} for source in marks])
+        return [
+            Receipt(new[request_id], len(arrival.changes) - new[request_id])
+            for arrival, request_id in zip(arrivals, request_ids, strict=True)
+        ]
+
+    def _append_requests(self, arrivals: Sequence[Arrival], connection: Connection) -> list[int]:
+        rows = [
+            {"source": arrival.source, "received_at": arrival.received_at, "raw": pack_request(arrival.request)}
+            for arrival in arrivals
+        ]
+        return list(connection.execute(self._insert_requests, rows).scalars())
+
+
+def _event_row(change: Change, arrival: Arrival, request_id: int) -> dict[str, Any]:
+    received_us = to_micros(arrival.received_at)
+    order_key = change.order_key
+    if order_key is None or order_key > received_us + FUTURE_MAX_S * 1_000_000:
+        order_key = received_us
+    ignored = change.ignored is not None
+    return {
+        "source": arrival.source,
+        "dedup_key": change.dedup_key,
+        "request_id": request_id,
+        "account": arrival.account,
+        "object_type": change.object_type,
+        "object_id": change.object_id,
+        "action": change.action.value,
+        "crm_event_id": change.crm_event_id,
+        "occurred_at": change.occurred_at,
+        "order_key": order_key,
+        "received_at": arrival.received_at,
+        "state": EventState.IGNORED.value if ignored else EventState.PENDING.value,
+        "reason": change.ignored,
+        "decided_at": arrival.received_at if ignored else None,
+        "change": pack_change(change),
+    }
+
+
+def _delivery_row(source: str, object_id: str, account: str, now: datetime) -> dict[str, Any]:
+    return {
+        "account": account,
+        "source": source,
+        "object_id": object_id,
+        "state": "pending",
+        "opened_at": now,
+        "due_at": now,
+    }

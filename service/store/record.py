@@ -1,0 +1,203 @@
+"""The conclusion of a try: events, contact, link, account and delivery, written together or not at all."""
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any, Final
+
+import orjson
+from sqlalchemy import Connection, Update, and_, delete, exists, insert, select, update
+
+from service.model import (
+    Attempt,
+    Conclusion,
+    Delivery,
+    DeliveryState,
+    Disposition,
+    EventState,
+    Link,
+    Next,
+    OutcomeKind,
+    Verdict,
+)
+from service.schema import accounts, attempts, deliveries, events, ignored_attributes, links
+from service.store.contacts import conclude_hold
+from service.store.database import Database, upserting
+
+_CLOSED: Final = {
+    Next.DONE: DeliveryState.DELIVERED,
+    Next.SKIP: DeliveryState.SKIPPED,
+    Next.DEAD: DeliveryState.DEAD,
+}
+
+
+class Recorder:
+    """Writes conclusions, inside a transaction that the caller opened."""
+
+    def __init__(self, database: Database) -> None:
+        self._upsert = upserting(database)
+
+    def record(self, connection: Connection, delivery: Delivery, conclusion: Conclusion, now: datetime) -> bool:
+        """Write all of it; False, and nothing written, if the lease was lost meanwhile."""
+        # Locked before anything is looked at: an arrival that reopens it waits for us, or we see its event.
+        if connection.execute(select(deliveries.c.id).where(*held(delivery)).with_for_update()).first() is None:
+            return False
+        attempt_id = connection.execute(
+            insert(attempts).values(attempt_row(delivery.id, conclusion.attempt)).returning(attempts.c.id)
+        ).scalar_one()
+        for end in conclusion.dispositions:
+            connection.execute(_settle(end, delivery.id, attempt_id, conclusion.config_version, now))
+        if conclusion.attempt.contact_uuid is not None:
+            conclude_hold(
+                connection,
+                delivery,
+                conclusion.attempt.contact_uuid,
+                confirmed=conclusion.confirmed,
+                uncertain=conclusion.uncertain,
+                now=now,
+            )
+        self._record_link(connection, delivery, conclusion, now)
+        self._record_ignored(connection, delivery.account, conclusion.ignored_attributes, now)
+        _record_account(connection, delivery.account, conclusion.verdict, now)
+        more = connection.execute(select(exists().where(*pending_of(delivery)))).scalar_one()
+        after = _after(delivery, conclusion, now, more=bool(more))
+        connection.execute(update(deliveries).where(deliveries.c.id == delivery.id).values(after))
+        dead = [end for end in conclusion.dispositions if end.state is EventState.DEAD]
+        if dead and after["state"] != DeliveryState.DEAD.value:
+            _write_dead_letter(connection, delivery, dead, conclusion, now)
+        return True
+
+    def _record_link(self, connection: Connection, delivery: Delivery, conclusion: Conclusion, now: datetime) -> None:
+        if conclusion.verdict.next is Next.RELINK or conclusion.attempt.outcome.kind is OutcomeKind.CONTACT_GONE:
+            here = and_(links.c.source == delivery.source, links.c.object_id == delivery.object_id)
+            connection.execute(delete(links).where(here))
+        elif conclusion.link is not None:
+            connection.execute(self._link(delivery, conclusion.link, now))
+
+    def _link(self, delivery: Delivery, link: Link, now: datetime) -> Any:  # noqa: ANN401  # either dialect's insert
+        found = {
+            "account": delivery.account,
+            "contact_uuid": link.contact_uuid,
+            "found_by": link.found_by,
+            "found_at": now,
+        }
+        return (
+            self._upsert(links)
+            .values(source=delivery.source, object_id=delivery.object_id, **found)
+            .on_conflict_do_update(index_elements=["source", "object_id"], set_=found)
+        )
+
+    def _record_ignored(self, connection: Connection, account: str, attributes: Sequence[str], now: datetime) -> None:
+        for attribute in attributes:
+            connection.execute(
+                self._upsert(ignored_attributes)
+                .values(account=account, attribute=attribute, first_seen_at=now, last_seen_at=now, count=1)
+                .on_conflict_do_update(
+                    index_elements=["account", "attribute"],
+                    set_={"last_seen_at": now, "count": ignored_attributes.c.count + 1},
+                )
+            )
+
+
+def pending_of(delivery: Delivery) -> tuple[Any, ...]:
+    """Select the events that a delivery is about."""
+    return (
+        events.c.source == delivery.source,
+        events.c.object_id == delivery.object_id,
+        events.c.state == EventState.PENDING.value,
+    )
+
+
+def held(delivery: Delivery) -> tuple[Any, ...]:
+    """Select a delivery if its lease is still the one that was claimed."""
+    return (
+        deliveries.c.id == delivery.id,
+        deliveries.c.state == DeliveryState.LEASED.value,
+        deliveries.c.fence == delivery.fence,
+    )
+
+
+def attempt_row(delivery_id: int, attempt: Attempt) -> dict[str, Any]:
+    """Give an attempt the form of its table."""
+    return {
+        "delivery_id": delivery_id,
+        "started_at": attempt.started_at,
+        "duration_ms": attempt.duration_ms,
+        "contact_uuid": attempt.contact_uuid,
+        "outcome": attempt.outcome.kind.value,
+        "status": attempt.outcome.status,
+        "detail": attempt.outcome.detail or None,
+        "fields": orjson.dumps(attempt.fields).decode(),
+    }
+
+
+def _settle(end: Disposition, delivery_id: int, attempt_id: int, version: str | None, now: datetime) -> Update:
+    return (
+        update(events)
+        .where(events.c.id == end.event_id, events.c.state == EventState.PENDING.value)
+        .values(
+            state=end.state.value,
+            reason=end.reason,
+            by_event_id=end.by_event_id,
+            delivery_id=delivery_id,
+            attempt_id=attempt_id,
+            config_version=version,
+            decided_at=now,
+        )
+    )
+
+
+def _record_account(connection: Connection, account: str, verdict: Verdict, now: datetime) -> None:
+    here = update(accounts).where(accounts.c.name == account)
+    if verdict.slow_until is not None:
+        connection.execute(here.values(slowed_until=verdict.slow_until, slowed_reason=verdict.reason))
+    if verdict.pause:
+        first = here.where(accounts.c.paused_at.is_(None))
+        connection.execute(first.values(paused_at=now, paused_reason=verdict.reason))
+
+
+def _after(delivery: Delivery, conclusion: Conclusion, now: datetime, *, more: bool) -> dict[str, Any]:
+    """Say how the delivery stands after this try: closed, or pending with the time of the next one."""
+    verdict = conclusion.verdict
+    row: dict[str, Any] = {
+        "lease_owner": None,
+        "lease_until": None,
+        "contact_uuid": conclusion.attempt.contact_uuid,
+        "outcome": conclusion.attempt.outcome.kind.value,
+        "reason": verdict.reason,
+    }
+    closed = _CLOSED.get(verdict.next)
+    if closed is None:  # tried again; what a refused key stopped was not this delivery's failure
+        return row | {
+            "state": DeliveryState.PENDING.value,
+            "due_at": verdict.due_at or now,
+            "attempts": delivery.attempts + (0 if verdict.pause else 1),
+            "failing_since": delivery.failing_since if verdict.pause else delivery.failing_since or now,
+            "relinked": delivery.relinked or verdict.next is Next.RELINK,
+        }
+    if more:  # a change came meanwhile: the same duty, begun afresh
+        fresh = {"attempts": 0, "failing_since": None, "relinked": False}
+        return row | fresh | {"state": DeliveryState.PENDING.value, "due_at": now}
+    return row | {"state": closed.value, "closed_at": now}
+
+
+def _write_dead_letter(
+    connection: Connection, delivery: Delivery, dead: Sequence[Disposition], conclusion: Conclusion, now: datetime
+) -> None:
+    """Give dead events a letter of their own where their delivery goes on, or ended well, without them."""
+    outcome = conclusion.attempt.outcome.kind if conclusion.verdict.next is Next.DEAD else OutcomeKind.UNMAPPABLE
+    letter = {
+        "account": delivery.account,
+        "source": delivery.source,
+        "object_id": delivery.object_id,
+        "state": DeliveryState.DEAD.value,
+        "opened_at": now,
+        "due_at": now,
+        "closed_at": now,
+        "changes": len(dead),
+        "contact_uuid": conclusion.attempt.contact_uuid,
+        "outcome": outcome.value,
+        "reason": dead[0].reason,
+    }
+    letter_id = connection.execute(insert(deliveries).values(letter).returning(deliveries.c.id)).scalar_one()
+    moved = update(events).where(events.c.delivery_id == delivery.id, events.c.state == EventState.DEAD.value)
+    connection.execute(moved.values(delivery_id=letter_id))
