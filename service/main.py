@@ -1,0 +1,251 @@
+"""Composition root: everything is built here, from one configuration, and given the real clock."""
+
+import asyncio
+import contextlib
+import logging
+import os
+import random
+import secrets
+import socket
+import sys
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any, Final
+
+import orjson
+import structlog
+import uvicorn
+from fastapi import FastAPI
+from sqlalchemy import make_url
+
+from service import __version__, chartmogul
+from service.chartmogul import ChartMogul
+from service.config import Config
+from service.config.settings import Account, Settings
+from service.errors import StoreError
+from service.pipeline import Pipeline, Policy
+from service.resolver import Resolver
+from service.store import Store
+from service.web.health import Health, health_routes
+from service.web.hooks import Hooks
+from service.web.problems import problem_handlers
+from service.worker import Worker
+
+FLUSH_EVERY_S: Final = 1.0
+"""How often refusals are written down."""
+GRACEFUL_S: Final = 5
+"""How long a stop waits for requests that are being answered."""
+PACE_WAIT_MAX: Final = timedelta(seconds=5)
+"""A call that must wait longer gives its delivery back instead."""
+
+log = structlog.get_logger("service")
+
+
+def real_clock() -> datetime:
+    """The time. Every other room is given it."""
+    return datetime.now(UTC)  # noqa: TID251  # the one place
+
+
+@dataclass(frozen=True, slots=True)
+class Service:
+    """What a configuration makes: the parts that live as long as the process."""
+
+    config: Config
+    store: Store
+    pipeline: Pipeline
+    worker: Worker
+    sinks: dict[str, ChartMogul]
+    clock: Callable[[], datetime]
+
+
+def open_store(settings: Settings) -> Store:
+    """Open the log that the settings name, making the directory of an embedded one."""
+    url = settings.database_url.get_secret_value()
+    database = make_url(url)
+    if database.get_backend_name() == "sqlite" and database.database:
+        Path(database.database).parent.mkdir(parents=True, exist_ok=True)
+    return Store(url, waiting_max=settings.intake_waiting_max)
+
+
+def build(config: Config, *, clock: Callable[[], datetime] = real_clock) -> Service:
+    """Build every part from a configuration. Nothing is connected, started or written yet."""
+    settings = config.settings
+    store = open_store(settings)
+    used = {configured.account for configured in config.sources.values()}
+    accounts = {name: account for name, account in settings.accounts.items() if name in used}
+    sinks = {name: _sink(account, settings, store, clock) for name, account in accounts.items()}
+    policy = Policy(
+        retry_for=timedelta(seconds=settings.retry_for_s),
+        clear_with="" if settings.clear_with == "blank" else None,
+        config_version=config.version,
+    )
+    pipeline = Pipeline(
+        store=store,
+        sources=config.sources,
+        sinks=sinks,
+        resolver=Resolver(sinks),
+        policy=policy,
+        clock=clock,
+        chance=random.random,
+    )
+    worker = Worker(
+        pipeline,
+        store,
+        parallel={name: account.parallel for name, account in accounts.items()},
+        owner=f"{socket.gethostname()[:40]}:{os.getpid()}:{secrets.token_hex(4)}",
+        lease=timedelta(seconds=settings.lease_s),
+        clock=clock,
+    )
+    return Service(config, store, pipeline, worker, sinks, clock)
+
+
+def create_app(config: Config, *, clock: Callable[[], datetime] = real_clock) -> FastAPI:
+    """Build the service as an ASGI app. Its lifespan migrates, delivers, and stops cleanly."""
+    service = build(config, clock=clock)
+    health = Health(
+        store=service.store,
+        delivering=lambda: service.worker.alive,
+        sources=config.sources,
+        version=__version__,
+        config_version=config.version,
+        clock=clock,
+    )
+
+    @contextlib.asynccontextmanager
+    async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
+        async with contextlib.AsyncExitStack() as stack:
+            for sink in service.sinks.values():
+                await stack.enter_async_context(sink)
+            stack.push_async_callback(service.store.close)
+            migrated = await _prepare(service)
+            flusher = asyncio.create_task(_flush_refusals(service.store))
+            stack.push_async_callback(_stop_flusher, flusher, service.store)
+            await service.worker.start()
+            stack.push_async_callback(service.worker.stop)
+            health.ready = True
+            log.info("started", version=__version__, store=service.store.engine, migrated=migrated)
+            yield
+            health.ready = False
+            log.info("stopping")
+
+    app = FastAPI(
+        title="crm-to-chartmogul",
+        version=__version__,
+        lifespan=lifespan,
+        docs_url=None,
+        redoc_url=None,
+        openapi_url=None,
+        exception_handlers=problem_handlers(),
+    )
+    hooks = Hooks(
+        pipeline=service.pipeline,
+        refusals=service.store.refusals,
+        sources=config.sources,
+        public_url=config.settings.public_url,
+        body_max_bytes=config.settings.body_max_bytes,
+        wake=service.worker.wake,
+        clock=clock,
+    )
+    # Plain Starlette routes: FastAPI's parameter handling costs more than all of verifying and parsing.
+    app.router.routes.append(hooks.route())
+    app.include_router(health_routes(health))
+    app.state.service = service
+    return app
+
+
+def run_server(config: Config) -> int:
+    """Serve until told to stop; return the exit code."""
+    settings = config.settings
+    configure_logging(settings)
+    server = uvicorn.Server(
+        uvicorn.Config(
+            create_app(config),
+            host=settings.host,
+            port=settings.port,
+            log_config=None,
+            access_log=False,
+            server_header=False,
+            lifespan="on",
+            timeout_graceful_shutdown=GRACEFUL_S,
+        )
+    )
+    server.run()
+    return 0 if server.started else 1
+
+
+def configure_logging(settings: Settings) -> None:
+    """Write logs as one JSON object a line, or for people; uvicorn's own lines in the same form."""
+    level = logging.getLevelNamesMapping()[settings.log_level]
+    shared: list[Any] = [
+        structlog.contextvars.merge_contextvars,
+        structlog.stdlib.add_log_level,
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+    ]
+    renderer: Any = structlog.dev.ConsoleRenderer()
+    lines: Any = structlog.PrintLoggerFactory(sys.stderr)
+    foreign: Any = renderer
+    if settings.log_format == "json":
+        # As bytes: a line of the hot path should not be encoded twice.
+        renderer = structlog.processors.JSONRenderer(orjson.dumps)
+        lines = structlog.BytesLoggerFactory(sys.stderr.buffer)
+        foreign = structlog.processors.JSONRenderer()
+    structlog.configure(
+        processors=[*shared, renderer],
+        wrapper_class=structlog.make_filtering_bound_logger(level),
+        logger_factory=lines,
+        cache_logger_on_first_use=True,
+    )
+    stream = logging.StreamHandler(sys.stderr)
+    stream.setFormatter(structlog.stdlib.ProcessorFormatter(foreign_pre_chain=shared, processor=foreign))
+    # Alembic announces every step and httpx every address: both say more than an operator asked for.
+    logging.basicConfig(level=max(level, logging.WARNING), handlers=[stream], force=True)
+    # Whatever uvicorn would trace was told before, without values.
+    logging.getLogger("uvicorn.error").setLevel(logging.CRITICAL)
+
+
+async def _prepare(service: Service) -> bool:
+    """Make the store ours and its tables the newest; say in one line why that cannot be."""
+    try:
+        service.store.lock()
+        migrated = await service.store.migrate()
+        await service.store.accounts.ensure(service.sinks, now=service.clock())
+    except StoreError as error:
+        log.critical("cannot_start", cause=error.cause, hint=error.hint)
+        raise
+    return migrated
+
+
+def _sink(account: Account, settings: Settings, store: Store, clock: Callable[[], datetime]) -> ChartMogul:
+    every = timedelta(seconds=1 / account.rate_per_s)
+
+    async def pace() -> None:
+        now = clock()
+        at = await store.accounts.reserve(account.name, every=every, wait_max=PACE_WAIT_MAX, now=now)
+        await asyncio.sleep((at - clock()).total_seconds())
+
+    proxy = settings.chartmogul_proxy
+    return ChartMogul(
+        chartmogul.Account(account.name, account.api_key, account.parallel),
+        base_url=settings.chartmogul_base_url,
+        pace=pace,
+        connect_timeout_s=settings.connect_timeout_s,
+        read_timeout_s=settings.read_timeout_s,
+        proxy=None if proxy is None else proxy.get_secret_value(),
+    )
+
+
+async def _flush_refusals(store: Store) -> None:
+    while True:
+        await asyncio.sleep(FLUSH_EVERY_S)
+        with contextlib.suppress(StoreError):  # they wait for the next time
+            await store.refusals.flush()
+
+
+async def _stop_flusher(flusher: asyncio.Task[None], store: Store) -> None:
+    flusher.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await flusher
+    with contextlib.suppress(StoreError):
+        await store.refusals.flush()

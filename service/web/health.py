@@ -1,0 +1,187 @@
+"""Health: alive, ready, and how the work stands, with a reason for everything that is not well. No contact values."""
+
+from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime, timedelta
+from typing import Any, Final
+
+import orjson
+from fastapi import APIRouter
+from fastapi.responses import Response
+
+from service.errors import StoreError
+from service.pipeline import ConfiguredSource
+from service.store import Store
+from service.store.accounts import AccountState
+from service.store.ledger import Backlog
+
+LATE_S: Final = 900.0
+"""A change that waits longer than this is worth a warning."""
+REFUSED_LATELY: Final = timedelta(hours=1)
+"""A refusal is worth a warning for this long, unless the source was heard since."""
+
+
+class Health:
+    """What the health endpoints say. ``ready`` is set by the lifespan."""
+
+    def __init__(
+        self,
+        *,
+        store: Store,
+        delivering: Callable[[], bool],
+        sources: Mapping[str, ConfiguredSource],
+        version: str,
+        config_version: str,
+        clock: Callable[[], datetime],
+    ) -> None:
+        self._store = store
+        self._delivering = delivering
+        self._sources = sources
+        self._version = version
+        self._config_version = config_version
+        self._clock = clock
+        self.ready = False
+
+    async def unready(self) -> str | None:
+        """Say what is missing before this service can take a webhook; None when nothing is."""
+        if not self.ready:
+            return "starting or stopping"
+        try:
+            await self._store.check()
+        except StoreError as error:
+            return error.cause
+        return None
+
+    async def report(self) -> dict[str, Any]:
+        """Say how everything stands. ``status`` is the worst of what the reasons tell: ok, warn or fail."""
+        now = self._clock()
+        report: dict[str, Any] = {
+            "status": "fail",
+            "reasons": [],
+            "version": self._version,
+            "config_version": self._config_version,
+            "store": self._store.engine,
+        }
+        unready = await self.unready()
+        try:
+            backlog = await self._store.ledger.backlog()
+            marks = {mark["source"]: mark for mark in await self._store.ledger.source_marks()}
+            states = await self._store.accounts.states()
+            attributes = await self._store.ledger.ignored_attributes()
+        except StoreError as error:
+            return report | {"reasons": [_reason("fail", error.cause, error.hint)]}
+        reasons = [_reason("fail", unready, "see the log")] if unready else []
+        if not self._delivering():
+            reasons.append(_reason("fail", "nothing is delivered: the worker has stopped", "see the log, restart"))
+        age_s = _age_s(backlog, now)
+        reasons += [*_of_accounts(states), *_of_backlog(backlog, age_s), *_of_attributes(attributes)]
+        reasons += _of_refusals(marks, self._sources, now)
+        return report | {
+            "status": _worst(reasons),
+            "reasons": reasons,
+            "backlog": {"pending": backlog.pending, "leased": backlog.leased},
+            "oldest_pending_age_s": round(age_s, 3),
+            "dead_letters": backlog.dead,
+            "sources": {name: _mark(marks.get(name, {})) for name in self._sources},
+            "accounts": {state.name: _account(state, now) for state in states},
+        }
+
+
+def health_routes(health: Health) -> APIRouter:
+    """Return the three health endpoints."""
+    router = APIRouter()
+
+    @router.get("/health/live")
+    async def live() -> Response:
+        """Answer as long as the process does."""
+        return _json(200, {"status": "ok"})
+
+    @router.get("/health/ready")
+    async def ready() -> Response:
+        """Answer 200 once migrated, writable and configured, else 503."""
+        unready = await health.unready()
+        return _json(503, {"status": "fail", "reason": unready}) if unready else _json(200, {"status": "ok"})
+
+    @router.get("/health")
+    async def report() -> Response:
+        """Answer how everything stands; 503 when the status is fail."""
+        document = await health.report()
+        return _json(503 if document["status"] == "fail" else 200, document)
+
+    return router
+
+
+def _json(status: int, document: Mapping[str, Any]) -> Response:
+    headers = {"cache-control": "no-store"}
+    return Response(orjson.dumps(document), status, headers, media_type="application/json")
+
+
+def _reason(status: str, cause: str | None, hint: str) -> dict[str, str]:
+    return {"status": status, "cause": cause or "", "hint": hint}
+
+
+def _worst(reasons: list[dict[str, str]]) -> str:
+    found = {reason["status"] for reason in reasons}
+    return "fail" if "fail" in found else "warn" if "warn" in found else "ok"
+
+
+def _age_s(backlog: Backlog, now: datetime) -> float:
+    oldest = backlog.oldest_pending_at
+    return 0.0 if oldest is None else max(0.0, (now - oldest).total_seconds())
+
+
+def _of_accounts(states: Sequence[AccountState]) -> list[dict[str, str]]:
+    return [
+        _reason("fail", f"account {state.name} is paused: {state.paused_reason}", "check its API key and plan")
+        for state in states
+        if state.paused_at is not None
+    ]
+
+
+def _of_backlog(backlog: Backlog, age_s: float) -> list[dict[str, str]]:
+    reasons = []
+    if backlog.dead:
+        reasons.append(_reason("warn", f"dead letters: {backlog.dead}", "see `dead-letters`, mend, then `replay`"))
+    if age_s > LATE_S:
+        reasons.append(_reason("warn", f"the oldest change waits for {age_s:.0f} s", "see `deliveries`"))
+    return reasons
+
+
+def _of_attributes(attributes: Sequence[Mapping[str, Any]]) -> list[dict[str, str]]:
+    hint = "define it for contacts in ChartMogul, or take it out of the mapping"
+    return [
+        _reason("warn", f"custom attribute {one['attribute']!r} is ignored by ChartMogul, {one['count']} times", hint)
+        for one in attributes
+    ]
+
+
+def _of_refusals(
+    marks: Mapping[str, Mapping[str, Any]], sources: Mapping[str, ConfiguredSource], now: datetime
+) -> list[dict[str, str]]:
+    reasons = []
+    for name in sources:
+        refused_at, received_at = marks.get(name, {}).get("refused_at"), marks.get(name, {}).get("received_at")
+        heard_since = received_at is not None and refused_at is not None and received_at > refused_at
+        if refused_at is not None and not heard_since and now - refused_at < REFUSED_LATELY:
+            cause = f"the last request to source {name} was refused"
+            reasons.append(_reason("warn", cause, "see `refusals`; check the secret and PUBLIC_URL"))
+    return reasons
+
+
+def _account(state: AccountState, now: datetime) -> dict[str, Any]:
+    slowed = state.slowed_until is not None and state.slowed_until > now
+    return {
+        "state": "paused" if state.paused_at else "slowed" if slowed else "ok",
+        "reason": state.paused_reason or (state.slowed_reason if slowed else None),
+    }
+
+
+def _mark(mark: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        "last_received_at": _iso(mark.get("received_at")),
+        "last_refused_at": _iso(mark.get("refused_at")),
+        "refused": mark.get("refused", 0),
+    }
+
+
+def _iso(instant: datetime | None) -> str | None:
+    return None if instant is None else instant.isoformat().replace("+00:00", "Z")

@@ -1,0 +1,116 @@
+"""``POST /webhooks/{source}``: read within limits, receive, answer in the sender's dialect. The hot path."""
+
+import asyncio
+from collections.abc import Callable, Mapping
+from datetime import datetime
+from typing import Final
+
+import structlog
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from service.errors import ParseError, RequestError, ServiceError, TooLarge, UnknownSource
+from service.model import InboundRequest
+from service.pipeline import ConfiguredSource, Pipeline
+from service.store.refusals import Refusal, Refusals
+from service.web.problems import problem, status_of
+
+HEADERS_MAX: Final = 100
+"""Headers of one request."""
+READ_TIMEOUT_S: Final = 15.0
+"""For the whole body: a sender that drips is not waited for."""
+NAMES_MAX: Final = 40
+"""Header names that a refusal keeps."""
+SOURCE_SHOWN_MAX: Final = 63
+
+log = structlog.get_logger("intake")
+
+
+class Hooks:
+    """Receives webhooks of every configured source."""
+
+    def __init__(
+        self,
+        *,
+        pipeline: Pipeline,
+        refusals: Refusals,
+        sources: Mapping[str, ConfiguredSource],
+        public_url: str | None,
+        body_max_bytes: int,
+        wake: Callable[[], None],
+        clock: Callable[[], datetime],
+    ) -> None:
+        self._pipeline = pipeline
+        self._refusals = refusals
+        self._sources = sources
+        self._public_url = public_url
+        self._body_max_bytes = body_max_bytes
+        self._wake = wake
+        self._clock = clock
+
+    def route(self) -> Route:
+        """Return the one route."""
+        return Route("/webhooks/{source}", self._post, methods=["POST"])
+
+    async def _post(self, request: Request) -> Response:
+        name = request.path_params["source"]
+        body = b""
+        try:
+            configured = self._sources.get(name)
+            if configured is None:
+                raise UnknownSource("no source of that name is configured", hint="see `sources` in the configuration")
+            body = await self._read(request)
+            receipt = await self._pipeline.receive(configured, self._inbound(request, body))
+        except ServiceError as error:
+            return self._refuse(name, request, len(body), error)
+        if receipt.accepted:
+            self._wake()
+        log.info("received", source=name, accepted=receipt.accepted, duplicates=receipt.duplicates, size=len(body))
+        reply = configured.source.accept(accepted=receipt.accepted, duplicates=receipt.duplicates)
+        return Response(reply.body, reply.status, reply.headers)
+
+    async def _read(self, request: Request) -> bytes:
+        """Read the body within its limit, counting what arrives rather than what is announced."""
+        limit = self._body_max_bytes
+        announced = request.headers.get("content-length", "0")
+        if not announced.isdecimal() or len(announced) > len(str(limit)) or int(announced) > limit:
+            raise TooLarge(f"the body is larger than {limit} bytes", hint="raise BODY_MAX_BYTES")
+        chunks: list[bytes] = []
+        size = 0
+        try:
+            async with asyncio.timeout(READ_TIMEOUT_S):
+                async for chunk in request.stream():
+                    size += len(chunk)
+                    if size > limit:
+                        raise TooLarge(f"the body is larger than {limit} bytes", hint="raise BODY_MAX_BYTES")
+                    chunks.append(chunk)
+        except (TimeoutError, ClientDisconnect):
+            raise ParseError("the body did not arrive whole") from None
+        return chunks[0] if len(chunks) == 1 else b"".join(chunks)
+
+    def _inbound(self, request: Request, body: bytes) -> InboundRequest:
+        """Return the request as it was signed: the public address, the raw path and query, the raw body."""
+        scope = request.scope
+        if len(scope["headers"]) > HEADERS_MAX:
+            raise TooLarge(f"more than {HEADERS_MAX} headers")
+        headers: dict[str, str] = {}
+        for raw_name, raw_value in scope["headers"]:
+            name, value = raw_name.decode("latin-1").lower(), raw_value.decode("latin-1")
+            headers[name] = f"{headers[name]}, {value}" if name in headers else value
+        target = (scope.get("raw_path") or scope["path"].encode()).decode("latin-1")
+        if scope["query_string"]:
+            target += "?" + scope["query_string"].decode("latin-1")
+        base = self._public_url or f"{scope['scheme']}://{headers.get('host', '')}"
+        return InboundRequest(request.method, base + target, headers, body)
+
+    def _refuse(self, name: str, request: Request, size: int, error: ServiceError) -> Response:
+        """Answer, and tell the operator why: a refused request of our own fault is no refusal, but it is logged."""
+        status = status_of(error)
+        shown = name[:SOURCE_SHOWN_MAX] if name.isprintable() and name.isascii() else "?"
+        log.warning("refused", source=shown, status=status.value, error=error.name, cause=error.cause, hint=error.hint)
+        if isinstance(error, RequestError):
+            names = sorted({key.decode("latin-1").lower() for key, _ in request.scope["headers"][:NAMES_MAX]})
+            printable = " ".join(key for key in names if key.isprintable())
+            self._refusals.add(Refusal(self._clock(), shown, f"{error.name}: {error.cause}", printable, size))
+        return problem(error)

@@ -1,0 +1,202 @@
+"""The loop of the delivering half: claims what is due, runs it side by side within bounds, and stops cleanly."""
+
+import asyncio
+import contextlib
+from collections.abc import Callable, Mapping
+from datetime import datetime, timedelta
+from typing import Final
+
+import structlog
+
+from service.errors import StoreError
+from service.model import Conclusion, Delivery
+from service.pipeline import Pipeline
+from service.store import Store
+
+POLL_S: Final = 1.0
+"""A lost wake-up costs this at most."""
+RECLAIM_EVERY_S: Final = 5.0
+"""How often expired leases and paused accounts are looked at."""
+STORE_DOWN_S: Final = 1.0
+"""The wait while the database does not answer."""
+STOP_S: Final = 10.0
+"""How long a stop waits for the deliveries under way; what is left keeps its lease, and is repeated after it."""
+AHEAD: Final = 2
+"""Deliveries claimed for each call that may run in parallel, so that the account's pace is never waited for twice."""
+
+log = structlog.get_logger("delivery")
+
+
+class Worker:
+    """Delivers until it is stopped. Any number of them may share a store, where the store allows it."""
+
+    def __init__(
+        self,
+        pipeline: Pipeline,
+        store: Store,
+        *,
+        parallel: Mapping[str, int],
+        owner: str,
+        lease: timedelta,
+        clock: Callable[[], datetime],
+    ) -> None:
+        self._pipeline = pipeline
+        self._store = store
+        self._room = {account: calls * AHEAD for account, calls in parallel.items()}
+        self._owner = owner
+        self._lease = lease
+        self._clock = clock
+        self._running: dict[str, set[asyncio.Task[None]]] = {account: set() for account in parallel}
+        self._woken = asyncio.Event()
+        self._loop: asyncio.Task[None] | None = None
+        self._reclaim_at: datetime | None = None
+        self._told: set[tuple[str, str]] = set()
+
+    def wake(self) -> None:
+        """Say that something may be due now."""
+        self._woken.set()
+
+    @property
+    def alive(self) -> bool:
+        """Say whether the loop runs."""
+        return self._loop is not None and not self._loop.done()
+
+    async def start(self) -> None:
+        """Take back what a former life left behind, and begin to deliver."""
+        await self._store.deliveries.reclaim(now=self._clock(), everything=self._store.embedded)
+        self._loop = asyncio.create_task(self._run())
+
+    async def stop(self) -> None:
+        """Claim nothing more, and wait up to 10 s for what is under way."""
+        if self._loop is not None:
+            self._loop.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._loop
+        running = set().union(*self._running.values())
+        if running:
+            _, late = await asyncio.wait(running, timeout=STOP_S)
+            for task in late:
+                task.cancel()
+            await asyncio.gather(*late, return_exceptions=True)
+
+    async def _run(self) -> None:
+        while True:
+            self._woken.clear()
+            try:
+                await self._look_after()
+                wait_s = await self._claim()
+            except StoreError as error:
+                log.warning("store_unavailable", cause=error.cause, hint=error.hint)
+                wait_s = STORE_DOWN_S
+                await asyncio.sleep(wait_s)
+                continue
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(wait_s):
+                    await self._woken.wait()
+
+    async def _claim(self) -> float:
+        """Claim what is due for every account with room for it; return for how long nothing more will be."""
+        wait_s = POLL_S
+        for account, running in self._running.items():
+            room = self._room[account] - len(running)
+            if room * 2 < self._room[account]:
+                continue  # claimed by the handful: a claim is a commit
+            now = self._clock()
+            claimed = await self._store.deliveries.claim(
+                account=account, owner=self._owner, now=now, lease_until=now + self._lease, limit=room
+            )
+            for delivery in claimed:
+                self._begin(delivery, now + self._lease)
+            if len(claimed) == room:
+                continue  # there is more, but no room: the next one to end wakes us
+            due_at = await self._store.deliveries.next_due(account)
+            if due_at is not None and due_at > now:
+                wait_s = min(wait_s, (due_at - now).total_seconds())
+        return wait_s
+
+    async def _look_after(self) -> None:
+        """Every few seconds: take expired leases back, and ask whether paused accounts may go on."""
+        now = self._clock()
+        if self._reclaim_at is not None and now < self._reclaim_at:
+            return
+        self._reclaim_at = now + timedelta(seconds=RECLAIM_EVERY_S)
+        reclaimed = await self._store.deliveries.reclaim(now=now)
+        if reclaimed:
+            log.warning("leases_expired", count=reclaimed, hint="their outcome is unknown; they are tried again")
+        for state in await self._store.accounts.paused():
+            if state.name in self._running and await self._pipeline.probe(state.name):
+                log.info("account_resumed", account=state.name)
+
+    def _begin(self, delivery: Delivery, lease_until: datetime) -> None:
+        running = self._running[delivery.account]
+        task = asyncio.create_task(self._deliver(delivery, lease_until))
+        running.add(task)
+
+        def end(task: asyncio.Task[None]) -> None:
+            running.discard(task)
+            self._woken.set()
+
+        task.add_done_callback(end)
+
+    async def _deliver(self, delivery: Delivery, lease_until: datetime) -> None:
+        try:
+            # Short of the lease: whoever claims it after us must not meet our call.
+            async with asyncio.timeout(self._lease.total_seconds() * 0.9):
+                conclusion = await self._pipeline.deliver(delivery, lease_until=lease_until)
+        except (StoreError, TimeoutError) as error:
+            # Nothing can be written down now: the lease runs out, and says so itself.
+            log.warning("attempt_not_recorded", delivery=delivery.id, cause=type(error).__name__)
+            return
+        except Exception as error:  # noqa: BLE001  # the one place: a fault of ours is an attempt too
+            # Without its traceback and text, which may hold a value.
+            log.error("fault", delivery=delivery.id, source=delivery.source, cause=_where(error))  # noqa: TRY400
+            conclusion = await self._fail(delivery, error)
+        if conclusion is not None:
+            self._log_attempt(delivery, conclusion)
+
+    async def _fail(self, delivery: Delivery, error: Exception) -> Conclusion | None:
+        try:
+            return await self._pipeline.fail(delivery, cause=_where(error))
+        except StoreError:
+            return None
+
+    def _log_attempt(self, delivery: Delivery, conclusion: Conclusion) -> None:
+        """Write the one line of an attempt: ids, field names and what follows."""
+        attempt, verdict = conclusion.attempt, conclusion.verdict
+        say = log.warning if verdict.next.value in {"retry", "relink", "dead"} else log.info
+        say(
+            "attempt",
+            delivery=delivery.id,
+            account=delivery.account,
+            source=delivery.source,
+            object_id=delivery.object_id,
+            contact=attempt.contact_uuid,
+            outcome=attempt.outcome.kind.value,
+            status=attempt.outcome.status,
+            next=verdict.next.value,
+            due_at=verdict.due_at.isoformat() if verdict.due_at else None,
+            reason=verdict.reason,
+            hint=verdict.hint,
+            fields=attempt.fields,
+            events=len(conclusion.dispositions),
+            duration_ms=attempt.duration_ms,
+        )
+        for attribute in conclusion.ignored_attributes:
+            if (delivery.account, attribute) in self._told:
+                continue  # once is enough: health keeps the count
+            self._told.add((delivery.account, attribute))
+            log.warning(
+                "ignored_by_chartmogul",
+                account=delivery.account,
+                attribute=attribute,
+                hint="define it for contacts in ChartMogul, or take it out of the mapping",
+            )
+
+
+def _where(error: Exception) -> str:
+    """Name an unexpected error without its text, which may hold a value."""
+    trace = error.__traceback__
+    while trace is not None and trace.tb_next is not None:
+        trace = trace.tb_next
+    place = "" if trace is None else f" at {trace.tb_frame.f_code.co_name}:{trace.tb_lineno}"
+    return f"{type(error).__name__}{place}"
