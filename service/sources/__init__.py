@@ -1,0 +1,13 @@
+"""The CRMs: one file each proves a request and reads its changes, pure; here is the register of them."""
+
+from typing import Any, Final
+
+from service.sources.base import Source
+from service.sources.generic import GenericSource
+from service.sources.hubspot import HubSpotSource
+from service.sources.pipedrive import PipedriveSource
+
+PRESETS: Final[dict[str, type[Source[Any]]]] = {
+    source.preset: source for source in (HubSpotSource, PipedriveSource, GenericSource)
+}
+"""What stands under ``preset`` in the configuration."""

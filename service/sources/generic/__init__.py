@@ -1,0 +1,81 @@
+"""Any other CRM: how it proves itself and where in its body things stand are both written in the configuration.
+
+Signs: as ``auth.verify`` says, by HMAC with every knob that is seen in the field, by Standard Webhooks
+(https://www.standardwebhooks.com), by a shared token or by HTTP Basic. Only schemes that sign a time refuse replays;
+for the others the dedup key does.
+Batches: one event a request, or a list at ``parse.events``; a body that is itself a list is a list of events.
+Orders: by ``parse.occurred_at`` where there is one, else by arrival.
+Repeats: the dedup key is ``parse.event_id``; without it the message id of Standard Webhooks, with the event's place in
+the list; without either the SHA-256 of the event as canonical JSON. The last cannot tell a repetition from a second
+event with the very same content, such as a field set to A, to B and to A again without any time in the body: give
+``event_id`` where the CRM has one.
+
+Creations and updates are delivered, and so are events without an action. Deletions, merges, restorations, words that
+are none of these, and records that are not contacts are logged and ignored, each with its reason.
+"""
+
+from datetime import datetime
+from typing import Annotated, ClassVar
+
+from pydantic import Field
+
+from service.errors import ParseError
+from service.model import Change, InboundRequest
+from service.sources.base import Sample, Source, Strict, within_limits
+from service.sources.generic.bodies import read_body, write_body
+from service.sources.generic.reading import Parse, Reader
+from service.sources.generic.schemes import Basic, Hmac, Proof, StandardWebhooks
+from service.sources.generic.tokens import Token
+
+__all__ = ["GenericAuth", "GenericSource", "Parse"]
+
+_CONTENT_TYPES = {"json": "application/json", "form": "application/x-www-form-urlencoded"}
+
+
+class GenericAuth(Strict):
+    """How the sender is proved."""
+
+    verify: Annotated[Hmac | StandardWebhooks | Token | Basic, Field(discriminator="scheme")]
+
+
+class GenericSource(Source[GenericAuth]):
+    """A CRM described by configuration: ``auth.verify`` proves the sender, ``parse`` says where things stand."""
+
+    preset: ClassVar[str] = "generic"
+    Auth: ClassVar[type[Strict]] = GenericAuth
+    Parse: ClassVar[type[Strict] | None] = Parse
+
+    def __init__(self, name: str, auth: GenericAuth | None, parse: Strict | None = None) -> None:
+        super().__init__(name, auth, parse)
+        if not isinstance(parse, Parse):
+            raise TypeError("a generic source needs its parse configuration")
+        self._format = parse.format
+        self._reader = Reader(parse)
+        self._proof: Proof | None = None if auth is None else auth.verify.proof(parse.format)
+
+    def verify(self, request: InboundRequest, *, now: datetime) -> None:
+        """Return only if the configured proof holds; else raise VerificationError and nothing else."""
+        if self._proof is not None:
+            self._proof.verify(request, now=now)
+
+    def parse(self, request: InboundRequest) -> tuple[Change, ...]:
+        """Read the changes of a request as configured; raise ParseError or TooLarge, nothing else."""
+        document = read_body(request.body, self._format)
+        message_id = None
+        if self._proof is not None:
+            document = self._proof.strip(document)
+            message_id = self._proof.message_id(request)
+        return within_limits(self._reader.read(document, message_id=message_id), len(request.body))
+
+    def redact(self, request: InboundRequest) -> InboundRequest:
+        """Take credential headers out of a request, and the token wherever it was; an unreadable body goes with it."""
+        try:
+            return super().redact(request if self._proof is None else self._proof.redact(request))
+        except ParseError:
+            return super().redact(InboundRequest(request.method, request.url, request.headers, b""))
+
+    def sample(self, sample: Sample, *, url: str, now: datetime) -> InboundRequest:
+        """Make a request with the sample change where ``parse`` looks for it, proved as ``auth.verify`` asks."""
+        body = write_body(self._reader.document(sample), self._format)
+        request = InboundRequest("POST", url, {"content-type": _CONTENT_TYPES[self._format]}, body)
+        return request if self._proof is None else self._proof.sign(request, now=now, message_id=sample.event_id)
