@@ -15,7 +15,10 @@ TEXT_MAX: Final = 64
 _MICROS_MAX: Final = to_micros(EPOCH_MAX)
 _MICROS_PER_UNIT: Final = (1_000_000, 1_000, 1)
 _NUMBER: Final = re.compile(r"([0-9]+)(?:\.([0-9]+))?")
-_BASIC_DATE: Final = re.compile(r"(?:19[7-9]|20[0-9]|21[0-9])[0-9](?:0[1-9]|1[0-2])(?:0[1-9]|[12][0-9]|3[01])")
+_BASIC: Final = re.compile(
+    r"((?:19[7-9]|20[0-9]|21[0-9])[0-9](?:0[1-9]|1[0-2])(?:0[1-9]|[12][0-9]|3[01]))"
+    r"((?:[01][0-9]|2[0-3])[0-5][0-9][0-5][0-9])?"
+)
 _DATE_CALL: Final = re.compile(r"/Date\(([0-9]{1,17})(?:[+-][0-9]{4})?\)/")
 
 
@@ -25,7 +28,8 @@ def parse_instant(value: Json, *, zone: tzinfo = UTC) -> datetime:
     ISO 8601 with any offset or ``Z``, date and time or date alone; without an offset it is local time of ``zone``.
     Epoch numbers, also as text, in seconds, milliseconds or microseconds: the largest unit that stays before 2200
     (milliseconds of the first 84 days of 1970 therefore read as seconds). Text of eight digits that is a calendar date
-    is one. ``/Date(ms)/`` and ``/Date(ms±hhmm)/``, whose offset is for display only:
+    is one, and so is text of fourteen that is a date and time. ``/Date(ms)/`` and ``/Date(ms±hhmm)/``, whose offset is
+    for display only:
     https://learn.microsoft.com/dotnet/standard/datetime/system-text-json-support
     """
     if isinstance(value, bool) or not isinstance(value, str | int | float):
@@ -51,10 +55,12 @@ def _from_text(text: str, zone: tzinfo) -> datetime:
     if len(text) > TEXT_MAX:
         raise ValueError(f"not an instant: text longer than {TEXT_MAX} characters")
     if text[4:5] != "-":  # the usual form, 2026-03-01…, is none of these
-        if (number := _NUMBER.fullmatch(text)) and not _BASIC_DATE.fullmatch(text):
+        if basic := _BASIC.fullmatch(text):
+            text = f"{basic.group(1)}T{basic.group(2) or '000000'}"
+        elif number := _NUMBER.fullmatch(text):
             fraction = (number.group(2) or "")[:6].ljust(6, "0")
             return _from_epoch(int(number.group(1)), fraction=int(fraction))
-        if date_call := _DATE_CALL.fullmatch(text):
+        elif date_call := _DATE_CALL.fullmatch(text):
             return _from_micros(int(date_call.group(1)) * 1_000)
     try:
         instant = datetime.fromisoformat(text[:-1] + "Z" if text.endswith("z") else text)

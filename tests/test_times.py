@@ -52,6 +52,7 @@ def test_one_instant_in_every_notation(value: Json) -> None:
     [
         ("2026-03-01", datetime(2026, 3, 1, tzinfo=UTC)),
         ("20260301", datetime(2026, 3, 1, tzinfo=UTC)),
+        ("20260301093000", datetime(2026, 3, 1, 9, 30, tzinfo=UTC)),
         ("1875-06-01", datetime(1875, 6, 1, tzinfo=UTC)),
         (0, datetime(1970, 1, 1, tzinfo=UTC)),
         ("86400", datetime(1970, 1, 2, tzinfo=UTC)),

@@ -7,8 +7,6 @@ from typing import Annotated, Any
 
 import orjson
 import typer
-from rich.console import Console
-from rich.table import Table
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
@@ -23,6 +21,9 @@ def print_lines(lines: Sequence[Mapping[str, Any]], columns: Sequence[str], *, a
     if as_json:
         print_json(lines)
         return
+    from rich.console import Console
+    from rich.table import Table
+
     table = Table(*columns, pad_edge=False, box=None)
     for line in lines:
         table.add_row(*(_cell(line[column]) for column in columns))

@@ -1,0 +1,84 @@
+"""The words are true: what the README names exists, and what exists is named in it."""
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+import typer
+import yaml
+
+from service import __version__
+from service.cli import app
+from service.config.settings import SETTINGS
+from service.mapping import Mapping, MappingSpec
+from service.mapping.targets import STANDARD
+from service.mapping.transforms import TRANSFORMS
+from service.model import Action, Change, DeliveryState, EventState
+from service.sources import PRESETS
+
+ROOT = Path(__file__).parent.parent
+README = (ROOT / "README.md").read_text()
+RUNBOOK = (ROOT / "deploy" / "README.md").read_text()
+
+VERBS = [command.name for command in typer.main.get_group(app).commands.values()]
+TRANSFORM_ROWS = re.findall(r"^\| `([^`|]+)` \| `([^`]+)` \| `([^`]+)` \|$", README, re.MULTILINE)
+
+
+@pytest.mark.parametrize("setting", SETTINGS)
+def test_every_setting_has_its_row_and_stands_in_the_example(setting: str) -> None:
+    assert f"| `{setting}` |" in README
+    assert setting in (ROOT / ".env.example").read_text() or setting == "SECRETS_DIR"
+
+
+def test_no_setting_is_described_that_does_not_exist() -> None:
+    table = README.partition("## Settings")[2].partition("## Operate")[0]
+    assert set(re.findall(r"^\| `([A-Z_]+)` \|", table, re.MULTILINE)) == set(SETTINGS)
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_every_verb_has_its_row(verb: str) -> None:
+    assert f"| `{verb}` |" in README
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+def test_every_preset_has_its_row(preset: str) -> None:
+    assert f"| `{preset}` |" in README
+
+
+@pytest.mark.parametrize("state", EventState)
+def test_every_state_of_an_event_is_explained(state: EventState) -> None:
+    assert f"`{state}`" in README
+
+
+@pytest.mark.parametrize("state", DeliveryState)
+def test_every_state_of_a_delivery_is_named(state: DeliveryState) -> None:
+    assert f"`{state}`" in README
+
+
+def test_every_target_is_named() -> None:
+    named = README.partition("Targets are `")[2].partition("`")[0].split()
+    assert set(named) == set(STANDARD)
+
+
+def test_every_transform_has_an_example() -> None:
+    shown = {re.sub(r"^\{?(\w+).*", r"\1", row[0]) for row in TRANSFORM_ROWS}
+    assert shown >= set(TRANSFORMS)
+
+
+@pytest.mark.parametrize(("transform", "value", "result"), TRANSFORM_ROWS, ids=[row[0] for row in TRANSFORM_ROWS])
+def test_the_examples_of_transforms_come_out_as_written(transform: str, value: str, result: str) -> None:
+    spec = MappingSpec.model_validate({"custom": {"x": {"from": "x", "transform": [yaml.safe_load(transform)]}}})
+    change = Change("key", "person", "1", Action.UPDATED, values={"x": json.loads(value)})
+    mapped = Mapping(spec).apply(change)
+    assert (mapped.faults, mapped.fields) == ((), {"custom.x": json.loads(result)})
+
+
+def test_the_changelog_knows_this_version() -> None:
+    assert f"## [{__version__}]" in (ROOT / "CHANGELOG.md").read_text()
+
+
+@pytest.mark.parametrize("document", [README, RUNBOOK], ids=["README", "runbook"])
+def test_links_lead_to_files_that_exist(document: str) -> None:
+    links = [link for link in re.findall(r"\]\(([^)#]+)\)", document) if "://" not in link]
+    assert all((ROOT / link).exists() for link in links)
