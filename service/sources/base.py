@@ -25,6 +25,8 @@ EVENT_BYTES_MAX: Final = 256 * 1024
 """Serialised values of one change."""
 IDENTIFIER_MAX: Final = 255
 """Characters of a CRM's id; longer dedup keys are hashed instead."""
+SECRETS_MAX: Final = 8
+"""Secrets that count at the same time."""
 HEADER_MAX: Final = 8192
 """Characters of a header that a proof is read from."""
 TOLERANCE_S: Final = 300
@@ -59,10 +61,13 @@ def _not_blank(secret: SecretStr) -> SecretStr:
 
 
 Secret = Annotated[SecretStr, AfterValidator(_not_blank), Field(description="A secret; write it as ${NAME}.")]
+_SecretList = Annotated[
+    tuple[Annotated[SecretStr, AfterValidator(_not_blank)], ...], Field(min_length=1, max_length=SECRETS_MAX)
+]
 Secrets = Annotated[
-    tuple[Annotated[SecretStr, AfterValidator(_not_blank)], ...],
-    BeforeValidator(_as_list),
-    Field(min_length=1, max_length=8, description="One secret, or a list of them while they are rotated."),
+    _SecretList,
+    BeforeValidator(_as_list, json_schema_input_type=SecretStr | _SecretList),
+    Field(description="One secret, or a list of them while they are rotated."),
 ]
 
 

@@ -1,0 +1,12 @@
+"""What the operator says, read and checked: the only room that reads the environment and files.
+
+``variables`` gathers named values, ``settings`` checks those of the environment, ``yaml_file`` reads the configuration
+file with every position, ``file`` says what may stand in it, ``faults`` tells what does not fit, ``reading`` and
+``environment`` bring both together, and ``loading`` returns values or one ConfigError with every fault.
+"""
+
+from service.config.file import json_schema
+from service.config.loading import Config, load, load_settings
+from service.config.settings import Account, Settings
+
+__all__ = ["Account", "Config", "Settings", "json_schema", "load", "load_settings"]

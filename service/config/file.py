@@ -1,0 +1,215 @@
+"""The configuration file as types: what may stand under ``sources``, preset by preset, and its JSON Schema."""
+
+from functools import cache
+from typing import Annotated, Any, Final, Literal, TypeAlias, cast
+
+from pydantic import BeforeValidator, Discriminator, Field, Tag, create_model, model_validator
+from pydantic.json_schema import GenerateJsonSchema, JsonSchemaMode, SkipJsonSchema
+from pydantic_core import CoreSchema, PydanticCustomError
+
+from service.config.settings import DEFAULT_ACCOUNT, NAME_PATTERN
+from service.config.variables import nearest
+from service.mapping import ConditionSpec, MappingSpec
+from service.mapping.forms import PathField, not_null
+from service.model import Json
+from service.paths import Path
+from service.resolver import ByCustomer, ByEmail, ByLink, ByUuid, OnAmbiguous, OnUnknown, ResolveStep
+from service.sources import PRESETS
+from service.sources.base import Strict
+
+RESOLVE_MAX: Final = 8
+"""Steps of ``resolve``."""
+SOURCES_MAX: Final = 200
+"""Sources in one file."""
+NO_AUTH: Final = "I accept unauthenticated webhooks"
+"""What must stand under ``auth.none``, word for word."""
+USUAL_EMAIL: Final = {"hubspot": "email", "pipedrive": "emails[?primary].value"}
+"""Where a preset's record has its email; ``resolve`` may be left out for these."""
+
+SIGNS_URL: Final = frozenset({"hubspot"})
+"""Presets whose signature covers the address that the CRM was given, so that PUBLIC_URL is needed."""
+
+Proof: TypeAlias = Literal["auth", "none", "verify"]
+"""How a source's senders are proved: as the preset does, not at all, or by ``verify`` in the short form."""
+
+_STEPS: Final = "link, {email: PATH}, {uuid: PATH} or {customer_external_id: PATH, email: PATH}"
+
+
+class NoAuth(Strict):
+    """No proof of the sender at all, said in so many words."""
+
+    none: Literal["I accept unauthenticated webhooks"]
+
+    @model_validator(mode="before")
+    @classmethod
+    def _in_so_many_words(cls, value: object) -> object:
+        if not isinstance(value, dict):
+            allowed = f'the keys that the preset needs, or {{none: "{NO_AUTH}"}}'
+            raise PydanticCustomError("no_auth", "allowed: {allowed}", {"allowed": allowed})
+        return value
+
+
+class EmailStep(Strict):
+    """The contact with the record's email."""
+
+    email: PathField
+
+
+class UuidStep(Strict):
+    """The contact whose ``con_`` uuid the record carries."""
+
+    uuid: PathField
+
+
+class CustomerStep(Strict):
+    """The contact with the record's email among those of one customer."""
+
+    customer_external_id: PathField
+    email: PathField
+
+
+def _link(value: object) -> object:
+    if value != "link":
+        near = nearest(value, ["link"]) if isinstance(value, str) else None
+        context = {"allowed": _STEPS} | ({"nearest": near} if near else {})
+        raise PydanticCustomError("resolve", "allowed: {allowed}", context)
+    return value
+
+
+def _kind_of_step(value: object) -> str:
+    if not isinstance(value, dict):
+        return "link"
+    return next((tag for key, tag in _STEP_TAGS.items() if key in value), "EmailStep")
+
+
+_STEP_TAGS: Final = {"customer_external_id": "CustomerStep", "uuid": "UuidStep"}
+
+Step = Annotated[
+    Annotated[Literal["link"], BeforeValidator(_link), Tag("link")]
+    | Annotated[EmailStep, Tag("EmailStep")]
+    | Annotated[UuidStep, Tag("UuidStep")]
+    | Annotated[CustomerStep, Tag("CustomerStep")],
+    Discriminator(_kind_of_step),
+]
+
+
+_Resolve = Annotated[
+    tuple[Step, ...],
+    Field(min_length=1, max_length=RESOLVE_MAX, description="How the ChartMogul contact is found, in this order."),
+    BeforeValidator(not_null),
+]
+
+
+class SourceSpec(Strict):
+    """What every source may say, whatever its preset."""
+
+    account: Annotated[
+        str, Field(pattern=NAME_PATTERN, description="The ChartMogul account that the contacts go to.")
+    ] = DEFAULT_ACCOUNT
+    resolve: _Resolve = ()
+    on_unknown: Annotated[OnUnknown, Field(description="When ChartMogul has no such contact.")] = OnUnknown.DEAD_LETTER
+    on_ambiguous: Annotated[OnAmbiguous, Field(description="When several contacts fit.")] = OnAmbiguous.DEAD_LETTER
+    when: Annotated[
+        ConditionSpec | SkipJsonSchema[None],
+        BeforeValidator(not_null),
+        Field(description="Only changes for which this holds are delivered."),
+    ] = None
+    mapping: MappingSpec
+
+    def steps(self, preset: str) -> tuple[ResolveStep, ...]:
+        """Return how the contact is found: as written, else by link and the preset's usual email."""
+        return tuple(_step(step) for step in self.resolve) or _usual(preset)
+
+
+class FileShape(Strict):
+    """Which CRMs may send webhooks, and what becomes of the contacts that they name."""
+
+    sources: Annotated[
+        dict[Annotated[str, Field(pattern=NAME_PATTERN)], dict[str, Any]],
+        Field(min_length=1, max_length=SOURCES_MAX, description="The CRMs, by the name in POST /webhooks/NAME."),
+    ]
+
+
+@cache
+def source_model(preset: str | None, *, proof: Proof) -> type[SourceSpec]:
+    """Return the model of a preset's source; for no preset one that checks what all presets share."""
+    if preset is None:
+        return create_model(
+            "AnySource",
+            __base__=SourceSpec,
+            preset=cast("Any", (Literal[tuple(PRESETS)], ...)),
+            auth=(Any, None),
+            verify=(Any, None),
+            parse=(Any, None),
+        )
+    return _model(preset, NoAuth if proof == "none" else PRESETS[preset].Auth, verify=proof == "verify")
+
+
+def takes_verify(preset: str | None) -> bool:
+    """Say whether ``verify`` may stand in the source itself, short for ``auth: {verify: …}``."""
+    return preset in PRESETS and "verify" in PRESETS[preset].Auth.model_fields
+
+
+def json_schema() -> dict[str, Json]:
+    """Return the JSON Schema (draft 2020-12) of the configuration file, for editors."""
+    generator = GenerateJsonSchema(by_alias=True, ref_template="#/$defs/{model}")
+    inputs: list[tuple[str, JsonSchemaMode, CoreSchema]] = [
+        (preset, "validation", _model(preset, PRESETS[preset].Auth | NoAuth).__pydantic_core_schema__)
+        for preset in PRESETS
+    ]
+    inputs.append(("file", "validation", FileShape.__pydantic_core_schema__))
+    references, named = generator.generate_definitions(inputs)
+    definitions: dict[str, Any] = {str(name): schema for name, schema in named.items()}
+    file = definitions.pop("FileShape")
+    file["properties"]["sources"]["additionalProperties"] = {
+        "oneOf": [references[preset, "validation"] for preset in PRESETS]
+    }
+    file["properties"]["sources"].pop("patternProperties", None)
+    file["properties"]["sources"]["propertyNames"] = {"pattern": NAME_PATTERN}
+    definitions[MappingSpec.__name__]["minProperties"] = 1
+    for preset in PRESETS:
+        definitions[_title(preset)]["properties"]["when"].pop("default")  # the key is left out, not given null
+    for preset in filter(takes_verify, PRESETS):
+        _allow_verify(definitions[_title(preset)], definitions[PRESETS[preset].Auth.__name__]["properties"]["verify"])
+    del references["file", "validation"]
+    return {"$schema": GenerateJsonSchema.schema_dialect, **file, "title": "crm-to-chartmogul", "$defs": definitions}
+
+
+def _allow_verify(source: dict[str, Any], verify: dict[str, Json]) -> None:
+    """Let ``verify`` stand for ``auth``."""
+    source["properties"]["verify"] = verify
+    source["required"].remove("auth")
+    source["oneOf"] = [{"required": ["auth"]}, {"required": ["verify"]}]
+
+
+def _model(preset: str, auth: Any, *, verify: bool = False) -> type[SourceSpec]:  # noqa: ANN401  # a type or a union
+    source_type = PRESETS[preset]
+    fields: dict[str, Any] = {"preset": (Literal[preset], ...), "auth": (auth, ...)}
+    if verify:
+        del fields["auth"]
+        fields["verify"] = (source_type.Auth.model_fields["verify"].annotation, source_type.Auth.model_fields["verify"])
+    if source_type.Parse is not None:
+        fields["parse"] = (source_type.Parse, ...)
+    if preset not in USUAL_EMAIL:
+        fields["resolve"] = (_Resolve, ...)
+    return create_model(_title(preset), __base__=SourceSpec, **fields)
+
+
+def _title(preset: str) -> str:
+    return f"{preset.capitalize()}Source"
+
+
+def _usual(preset: str) -> tuple[ResolveStep, ...]:
+    return (ByLink(), ByEmail(Path.parse(USUAL_EMAIL[preset])))
+
+
+def _step(step: object) -> ResolveStep:
+    match step:
+        case UuidStep(uuid=Path() as uuid):
+            return ByUuid(uuid)
+        case CustomerStep(customer_external_id=Path() as customer, email=Path() as email):
+            return ByCustomer(customer, email)
+        case EmailStep(email=Path() as email):
+            return ByEmail(email)
+        case _:
+            return ByLink()
