@@ -23,12 +23,6 @@ SOURCES_MAX: Final = 200
 """Sources in one file."""
 NO_AUTH: Final = "I accept unauthenticated webhooks"
 """What must stand under ``auth.none``, word for word."""
-USUAL_EMAIL: Final = {"hubspot": "email", "pipedrive": "emails[?primary].value"}
-"""Where a preset's record has its email; ``resolve`` may be left out for these."""
-
-SIGNS_URL: Final = frozenset({"hubspot"})
-"""Presets whose signature covers the address that the CRM was given, so that PUBLIC_URL is needed."""
-
 Proof: TypeAlias = Literal["auth", "none", "verify"]
 """How a source's senders are proved: as the preset does, not at all, or by ``verify`` in the short form."""
 
@@ -190,7 +184,7 @@ def _model(preset: str, auth: Any, *, verify: bool = False) -> type[SourceSpec]:
         fields["verify"] = (source_type.Auth.model_fields["verify"].annotation, source_type.Auth.model_fields["verify"])
     if source_type.Parse is not None:
         fields["parse"] = (source_type.Parse, ...)
-    if preset not in USUAL_EMAIL:
+    if source_type.usual_email is None:
         fields["resolve"] = (_Resolve, ...)
     return create_model(_title(preset), __base__=SourceSpec, **fields)
 
@@ -200,7 +194,7 @@ def _title(preset: str) -> str:
 
 
 def _usual(preset: str) -> tuple[ResolveStep, ...]:
-    return (ByLink(), ByEmail(Path.parse(USUAL_EMAIL[preset])))
+    return (ByLink(), ByEmail(Path.parse(PRESETS[preset].usual_email or "")))
 
 
 def _step(step: object) -> ResolveStep:

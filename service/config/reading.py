@@ -7,7 +7,7 @@ from typing import Any, Final
 from pydantic import ValidationError
 
 from service.config.faults import faults_of
-from service.config.file import SIGNS_URL, FileShape, NoAuth, Proof, SourceSpec, source_model, takes_verify
+from service.config.file import FileShape, NoAuth, Proof, SourceSpec, source_model, takes_verify
 from service.config.settings import DEFAULT_ACCOUNT
 from service.config.variables import nearest
 from service.config.yaml_file import BYTES_MAX, Document, KeyPath, read_yaml, references, written
@@ -98,12 +98,12 @@ class ConfigurationFile:
 
     def _configured(self, name: str, preset: str, spec: SourceSpec) -> ConfiguredSource:
         source_type = PRESETS[preset]
-        auth = _auth(source_type, spec)
-        if auth is not None and (preset in SIGNS_URL or "{url}" in _template(auth)):
+        source = source_type(name, _auth(source_type, spec), getattr(spec, "parse", None))
+        if source.signs_url:
             self.signs_url = name
         return ConfiguredSource(
             name=name,
-            source=source_type(name, auth, getattr(spec, "parse", None)),
+            source=source,
             account=spec.account,
             mapping=Mapping(spec.mapping),
             when=None if spec.when is None else Condition(spec.when),
@@ -157,7 +157,3 @@ def _auth(source_type: type[Source[Any]], spec: SourceSpec) -> Strict | None:
         return source_type.Auth.model_validate({"verify": verify})
     auth: Strict = spec.auth  # type: ignore[attr-defined]  # the models of known presets have it
     return None if isinstance(auth, NoAuth) else auth
-
-
-def _template(auth: Strict) -> str:
-    return getattr(getattr(auth, "verify", None), "template", "")

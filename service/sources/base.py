@@ -140,10 +140,17 @@ class Source(ABC, Generic[AuthT]):
     """What stands under ``auth`` in the configuration."""
     Parse: ClassVar[type[Strict] | None] = None
     """What stands under ``parse``, for presets that need it."""
+    usual_email: ClassVar[str | None] = None
+    """Where a record has its email; ``resolve`` may then be left out."""
 
     def __init__(self, name: str, auth: AuthT | None, parse: Strict | None = None) -> None:  # noqa: ARG002  # presets with Parse keep it
         self.name = name
         self.auth = auth
+
+    @property
+    def signs_url(self) -> bool:
+        """Say whether the proof covers the address that the CRM was given, so that it must be known."""
+        return False
 
     @abstractmethod
     def verify(self, request: InboundRequest, *, now: datetime) -> None:

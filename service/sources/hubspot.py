@@ -97,11 +97,17 @@ class HubSpotSource(Source[HubSpotAuth]):
 
     preset: ClassVar[str] = "hubspot"
     Auth: ClassVar[type[Strict]] = HubSpotAuth
+    usual_email: ClassVar[str | None] = "email"
 
     def __init__(self, name: str, auth: HubSpotAuth | None, parse: Strict | None = None) -> None:
         super().__init__(name, auth, parse)
         self._keys = () if auth is None else secret_bytes(auth.secret)
         self._versions: frozenset[Version] = frozenset(() if auth is None else auth.versions)
+
+    @property
+    def signs_url(self) -> bool:
+        """Say whether signatures are checked: v2 and v3 cover the address."""
+        return self.auth is not None
 
     def verify(self, request: InboundRequest, *, now: datetime) -> None:
         """Return only if a signature of an accepted version is right; else raise VerificationError and nothing else."""

@@ -56,6 +56,7 @@ class PipedriveSource(Source[PipedriveAuth]):
 
     preset: ClassVar[str] = "pipedrive"
     Auth: ClassVar[type[Strict]] = PipedriveAuth
+    usual_email: ClassVar[str | None] = "emails[?primary].value"
 
     def __init__(self, name: str, auth: PipedriveAuth | None, parse: Strict | None = None) -> None:
         super().__init__(name, auth, parse)

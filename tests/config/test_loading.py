@@ -9,12 +9,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from service.config import Config, load
-from service.config.file import USUAL_EMAIL
 from service.errors import ConfigError
 from service.model import Action, Change
 from service.paths import Path as FieldPath
 from service.resolver import ByCustomer, ByEmail, ByLink, ByUuid, OnAmbiguous, OnUnknown
-from service.sources import PRESETS
 from service.sources.base import BasicAuth
 
 FILES = Path("tests/data/config").resolve()
@@ -93,7 +91,6 @@ def test_what_is_left_out_is_the_preset_s_usual_way() -> None:
     assert source.resolve == (ByLink(), ByEmail(FieldPath.parse("emails[?primary].value")))
     assert (source.on_unknown, source.on_ambiguous) == (OnUnknown.DEAD_LETTER, OnAmbiguous.DEAD_LETTER)
     assert source.when is None
-    assert set(USUAL_EMAIL) < set(PRESETS)
 
 
 def test_accepted_openness_leaves_the_source_without_auth() -> None:

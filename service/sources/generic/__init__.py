@@ -53,6 +53,11 @@ class GenericSource(Source[GenericAuth]):
         self._reader = Reader(parse)
         self._proof: Proof | None = None if auth is None else auth.verify.proof(parse.format)
 
+    @property
+    def signs_url(self) -> bool:
+        """Say whether the signed text has the address in it."""
+        return self.auth is not None and "{url}" in getattr(self.auth.verify, "template", "")
+
     def verify(self, request: InboundRequest, *, now: datetime) -> None:
         """Return only if the configured proof holds; else raise VerificationError and nothing else."""
         if self._proof is not None:
