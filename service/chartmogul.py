@@ -5,8 +5,9 @@ repeated PATCH is safe only because it carries absolute values and one contact's
 """
 
 import asyncio
+import html
 import re
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from types import TracebackType
 from typing import Final, Self
@@ -22,6 +23,8 @@ ANSWER_BYTES_MAX: Final = 4 * 1024 * 1024
 """Of an answer; a page of 200 contacts with long notes fits."""
 DETAIL_MAX: Final = 300
 """Characters kept of ChartMogul's message."""
+SHORT: Final = 4
+"""Characters below which a sent value is hidden in a message only where it is a word of its own: DE, not inDEx."""
 PAGES_MAX: Final = 5
 """Pages read of one search: more than 1,000 contacts with one email is nobody's contact."""
 WRITE_TIMEOUT_S: Final = 10.0
@@ -33,13 +36,14 @@ _STATUSES: Final = {
     402: OutcomeKind.ACCOUNT_REFUSED,
     403: OutcomeKind.ACCOUNT_REFUSED,
     404: OutcomeKind.CONTACT_GONE,
+    407: OutcomeKind.UNREACHABLE,
+    408: OutcomeKind.UNREACHABLE,
     422: OutcomeKind.REJECTED,
     429: OutcomeKind.RATE_LIMITED,
     500: OutcomeKind.SERVER_ERROR,
-    502: OutcomeKind.UNREACHABLE,
     503: OutcomeKind.OVERLOADED,
-    504: OutcomeKind.UNKNOWN,
 }
+"""What a status means. Any other 5xx is a gateway's: it may have lost the answer to a call that was applied."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,16 +115,7 @@ class ChartMogul:
         """Update a contact: ``PATCH /v1/contacts/{uuid}``. The outcome's answer is the contact as it stands after."""
         if not is_contact_uuid(uuid):
             return Outcome(OutcomeKind.REJECTED, detail="the contact's uuid is not one of ChartMogul's")
-        outcome = await self._call("PATCH", f"/v1/contacts/{uuid}", content=orjson.dumps(body))
-        if outcome.detail:
-            return Outcome(
-                outcome.kind,
-                outcome.status,
-                _without_values(outcome.detail, body),
-                outcome.retry_after_s,
-                outcome.answer,
-            )
-        return outcome
+        return await self._call("PATCH", f"/v1/contacts/{uuid}", body=body)
 
     async def search(self, filters: Mapping[str, str]) -> Search:
         """List the contacts that fit the filters: ``email``, ``customer_external_id``. At most 1,000 are read."""
@@ -130,9 +125,12 @@ class ChartMogul:
             params = {**filters, "per_page": "200"} if cursor is None else {**filters, "cursor": cursor}
             outcome = await self._call("GET", "/v1/contacts", params=params)
             if outcome.kind is not OutcomeKind.APPLIED or outcome.answer is None:
-                return Search(failure=_search_failure(outcome, filters))
+                return Search(failure=_search_failure(outcome))
             entries, more = outcome.answer.get("entries"), outcome.answer.get("has_more")
-            found += [entry for entry in entries if isinstance(entry, dict)] if isinstance(entries, list) else []
+            if not isinstance(entries, list):
+                other = Outcome(OutcomeKind.UNKNOWN, outcome.status, "the answer is not a list of contacts")
+                return Search(failure=_search_failure(other))
+            found += [entry for entry in entries if isinstance(entry, dict)]
             next_cursor = outcome.answer.get("cursor")
             if more is not True or not isinstance(next_cursor, str):
                 break
@@ -144,9 +142,11 @@ class ChartMogul:
         return await self._call("GET", "/v1/ping")
 
     async def _call(
-        self, method: str, path: str, *, content: bytes | None = None, params: Mapping[str, str] | None = None
+        self, method: str, path: str, *, body: Record | None = None, params: Mapping[str, str] | None = None
     ) -> Outcome:
-        headers = {"content-type": "application/json"} if content is not None else {}
+        content = None if body is None else orjson.dumps(body)
+        headers = {} if body is None else {"content-type": "application/json"}
+        sent = body if params is None else params
         async with self._parallel:
             await self._pace()
             try:
@@ -154,7 +154,7 @@ class ChartMogul:
                     asyncio.timeout(self._call_timeout_s),
                     self._client.stream(method, path, content=content, params=params, headers=headers) as response,
                 ):
-                    return _outcome(response, await _read(response))
+                    return _outcome(response, await _read(response), sent)
             except (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.ProxyError) as error:
                 return Outcome(OutcomeKind.UNREACHABLE, detail=type(error).__name__)
             except (httpx.HTTPError, TimeoutError) as error:
@@ -174,18 +174,21 @@ async def _read(response: httpx.Response) -> bytes | None:
     return b"".join(chunks)
 
 
-def _outcome(response: httpx.Response, body: bytes | None) -> Outcome:
+def _outcome(response: httpx.Response, body: bytes | None, sent: Record | Mapping[str, str] | None) -> Outcome:
     status = response.status_code
     document = _document(body)
     if response.is_success:
         if document is None:
             return Outcome(OutcomeKind.UNKNOWN, status, "the answer is not a JSON object")
         return Outcome(OutcomeKind.APPLIED, status, answer=document)
-    if status >= 500:  # noqa: PLR2004  # HTTP's own line between theirs and ours
-        kind = _STATUSES.get(status, OutcomeKind.UNREACHABLE)
+    if response.is_server_error:
+        kind = _STATUSES.get(status, OutcomeKind.UNKNOWN)
+    elif response.is_redirect:
+        kind = OutcomeKind.UNREACHABLE  # whoever answers there, it is not ChartMogul
     else:
         kind = _STATUSES.get(status, OutcomeKind.REJECTED)
-    return Outcome(kind, status, _detail(document, body), _retry_after_s(response))
+    detail = _without_values(_text(document, body), sent)[:DETAIL_MAX]
+    return Outcome(kind, status, detail, _retry_after_s(response))
 
 
 def _document(body: bytes | None) -> Record | None:
@@ -196,7 +199,7 @@ def _document(body: bytes | None) -> Record | None:
     return document if isinstance(document, dict) else None
 
 
-def _detail(document: Record | None, body: bytes | None) -> str:
+def _text(document: Record | None, body: bytes | None) -> str:
     """Return the message in any of the shapes that ChartMogul's errors have."""
     if document is None:
         return "" if not body else "an answer that is not JSON"
@@ -204,8 +207,8 @@ def _detail(document: Record | None, body: bytes | None) -> str:
         text = document.get(key)
         if isinstance(text, str):
             param = document.get("param")
-            return (f"{text} ({param})" if isinstance(param, str) else text)[:DETAIL_MAX]
-    return orjson.dumps(document.get("errors") or document).decode()[:DETAIL_MAX]
+            return f"{text} ({param})" if isinstance(param, str) else text
+    return orjson.dumps(document.get("errors") or document).decode()
 
 
 def _retry_after_s(response: httpx.Response) -> float | None:
@@ -214,22 +217,40 @@ def _retry_after_s(response: httpx.Response) -> float | None:
     return float(text) if re.fullmatch(r"\d{1,6}(\.\d{1,3})?", text) else None
 
 
-def _search_failure(outcome: Outcome, filters: Mapping[str, str]) -> Outcome:
+def _search_failure(outcome: Outcome) -> Outcome:
     """A search that finds no route or no such customer has not lost a contact."""
     kind = OutcomeKind.REJECTED if outcome.kind is OutcomeKind.CONTACT_GONE else outcome.kind
     # A read changes nothing: what is not known of it can be asked again.
-    kind = OutcomeKind.UNREACHABLE if kind in {OutcomeKind.UNKNOWN, OutcomeKind.APPLIED} else kind
-    return replace(outcome, kind=kind, detail=_without_values(outcome.detail, filters), answer=None)
+    kind = OutcomeKind.UNREACHABLE if kind is OutcomeKind.UNKNOWN else kind
+    return replace(outcome, kind=kind)
 
 
-def _without_values(detail: str, body: Json | Mapping[str, Json] | Mapping[str, str]) -> str:
-    """Take out of a message every value that was sent: messages are shown and logged, values are not."""
-    if isinstance(body, Mapping):
-        for value in body.values():
-            detail = _without_values(detail, value)
-    elif isinstance(body, list):
-        for value in body:
-            detail = _without_values(detail, value)
-    elif isinstance(body, str) and len(body) > 1:
-        detail = detail.replace(body, "…")
-    return detail
+def _without_values(text: str, sent: Record | Mapping[str, str] | None) -> str:
+    """Take out of a message every value that was sent: messages are shown and logged, values are not.
+
+    Values are found whatever their case, and as JSON or HTML writes them. Single characters stay.
+    """
+    written = {form for value in _values(sent) for form in _forms(value)} if text else set()
+    # The longest first, so that no rest of one is left where another begins it.
+    patterns = [_pattern(form) for form in sorted(written, key=len, reverse=True) if len(form) > 1]
+    return re.sub("|".join(patterns), "…", text, flags=re.IGNORECASE) if patterns else text
+
+
+def _values(sent: Json | Mapping[str, Json] | Mapping[str, str]) -> Iterator[str]:
+    if isinstance(sent, Mapping):
+        for name, value in sent.items():
+            if name != "key":  # names of custom attributes are no values, and tell which one was refused
+                yield from _values(value)
+    elif isinstance(sent, list):
+        for value in sent:
+            yield from _values(value)
+    elif sent is not None and not isinstance(sent, bool):
+        yield str(sent).strip()
+
+
+def _forms(value: str) -> tuple[str, ...]:
+    return value, orjson.dumps(value).decode()[1:-1], html.escape(value)
+
+
+def _pattern(form: str) -> str:
+    return re.escape(form) if len(form) >= SHORT else rf"(?<!\w){re.escape(form)}(?!\w)"

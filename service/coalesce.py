@@ -1,14 +1,19 @@
 """Many events of one contact become one patch, and one answer becomes each event's end; pure."""
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from decimal import Decimal
 from typing import Final
 
 from service.model import Confirmed, Disposition, Event, EventState, Json, Mapped, Record
 
 CUSTOM: Final = "custom."
 """Before the name of a custom attribute, in every field name of ours."""
+
+_NUMBER: Final = re.compile(r"-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][+-]?[0-9]{1,3})?")
+_INSTANT: Final = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}[T ].+")
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,9 +50,11 @@ def plan(
 ) -> Plan:
     """Choose for each field the newest value, drop what is older than confirmed or there already.
 
-    ``known`` is what ChartMogul confirmed before; ``fresh`` is the contact as just read, where it was read. The order
-    in which events are given does not matter. Events with faults are not the business of a plan: leave them out.
+    ``known`` is what ChartMogul confirmed before; ``fresh`` is the contact as the API just returned it, where it was
+    read. The order in which events are given does not matter. Events with faults are not the business of a plan:
+    leave them out.
     """
+    there = None if fresh is None else contact_fields(fresh)
     newest: dict[str, Planned] = {}
     for event, result in sorted(mapped, key=lambda pair: pair[0].order):
         newest.update({name: Planned(value, event) for name, value in result.fields.items()})
@@ -55,9 +62,9 @@ def plan(
     kept: dict[str, Confirmed] = {}
     for name, planned in newest.items():
         before = known.get(name)
-        if before is not None and before.order > planned.event.order:
+        if _overtaken(planned.event, before) is not None:
             continue  # a newer value is there already
-        if _is_there(name, planned.value, before, fresh):
+        if _is_there(name, planned.value, before, there):
             confirmed_at = before.confirmed_at if before else None
             kept[name] = Confirmed(planned.value, planned.event.order, planned.event.id, confirmed_at)
         else:
@@ -124,27 +131,46 @@ def _is_blank(value: Json) -> bool:
 def _as_number(ours: Json, theirs: Json) -> bool:
     if not isinstance(ours, int | float) and not isinstance(theirs, int | float):
         return False  # two texts that differ are two values, "1.0" and "1.00" too
-    try:
-        return float(str(ours)) == float(str(theirs))
-    except ValueError:
-        return False
+    first, second = str(ours), str(theirs)
+    if not (_NUMBER.fullmatch(first) and _NUMBER.fullmatch(second)):
+        return False  # "03" is a text that only looks like a number
+    return Decimal(first) == Decimal(second)  # ids above 2^53 are one and the same to a float
 
 
 def _as_instant(ours: Json, theirs: Json) -> bool:
+    texts = str(ours), str(theirs)
+    if not all(_INSTANT.fullmatch(text) for text in texts):
+        return False
     try:
-        first, second = datetime.fromisoformat(str(ours)), datetime.fromisoformat(str(theirs))
+        # Without an offset it is not known which instant it is: to Python, it equals none that has one.
+        first, second = (datetime.fromisoformat(text) for text in texts)
     except ValueError:
         return False
-    return (first.tzinfo is None) == (second.tzinfo is None) and first == second
+    return first == second
 
 
-def _is_there(name: str, value: Json, before: Confirmed | None, fresh: Mapping[str, Json] | None) -> bool:
-    """Say whether sending could be left out. An uncertain field never can: what was sent may still land."""
+def _overtaken(event: Event, before: Confirmed | None) -> int | None:
+    """Return the id of another event that set the field and is newer than this one, None where there is none.
+
+    A field that no event set has no age: whatever the sender's clock says, an event is newer.
+    """
+    if before is None or before.event_id == event.id or before.order <= event.order:
+        return None
+    return before.event_id
+
+
+def _is_there(name: str, value: Json, before: Confirmed | None, there: Mapping[str, Json] | None) -> bool:
+    """Say whether sending could be left out. An uncertain field never can: what was sent may still land.
+
+    Where both are known, both must agree: a contact was read before it was held, so another PATCH may have come in
+    between; and what was confirmed may have been edited in ChartMogul since.
+    """
     if before is not None and not before.certain:
         return False
-    if fresh is not None:
-        return name in fresh and same_value(value, fresh[name])
-    return before is not None and same_value(value, before.value)
+    held = [] if before is None else [before.value]
+    if there is not None and (name in there or name.startswith(CUSTOM)):
+        held.append(there.get(name))  # a custom attribute that is not shown is not set
+    return bool(held) and all(same_value(value, one) for one in held)
 
 
 def _end(
@@ -163,9 +189,9 @@ def _end(
     if not result.fields:
         return Disposition(event.id, EventState.IGNORED, "no mapped field in it")
     for name in result.fields:
-        winner, before = newest[name].event, known.get(name)
-        if before is not None and before.order > event.order and before.event_id not in {None, event.id}:
-            return Disposition(event.id, EventState.MERGED, "a newer value was delivered before", before.event_id)
+        winner, overtaken_by = newest[name].event, _overtaken(event, known.get(name))
+        if overtaken_by is not None:
+            return Disposition(event.id, EventState.MERGED, "a newer value was delivered before", overtaken_by)
         if winner.id != event.id:
             return Disposition(event.id, EventState.MERGED, "overtaken by a newer event", winner.id)
     return Disposition(event.id, EventState.UNCHANGED, "ChartMogul has these values already")

@@ -7,11 +7,13 @@ from typing import Final, assert_never
 
 from service.chartmogul import ChartMogul, is_contact_uuid
 from service.errors import DeliveryError
-from service.model import Change, Json, Link, Outcome, OutcomeKind, Record
+from service.model import Change, Link, Outcome, OutcomeKind, Record
 from service.paths import Path
 
 EMAILS_MAX: Final = 4
 """Emails searched for one contact: the current one and some that it had before."""
+TEXT_MAX: Final = 320
+"""Characters of an email or a customer's id; a longer text is neither."""
 
 
 class OnUnknown(StrEnum):
@@ -117,9 +119,8 @@ class Resolver:
             answer = await self._sinks[account].search({**(filters or {}), "email": email})
             if answer.failure is not None:
                 raise DeliveryError(answer.failure)
-            # How the filter compares is not documented, so it is compared here.
-            fits = [contact for contact in answer.contacts if _same_email(contact.get("email"), email)]
-            fits = [contact for contact in fits if is_contact_uuid(contact.get("uuid"))]
+            # How the filters compare is not documented, so it is compared here.
+            fits = [contact for contact in answer.contacts if _fits(contact, email, filters or {})]
             if len(fits) > 1 and on_ambiguous is OnAmbiguous.DEAD_LETTER:
                 detail = f"{len(fits)} contacts have the email in {path.text}"
                 raise DeliveryError(Outcome(OutcomeKind.CONTACT_AMBIGUOUS, detail=detail))
@@ -134,7 +135,7 @@ def _by_uuid(path: Path, changes: Sequence[Change]) -> Resolved | None:
         if not is_contact_uuid(uuid):
             detail = f"{path.text} is not the uuid of a ChartMogul contact"
             raise DeliveryError(Outcome(OutcomeKind.UNMAPPABLE, detail=detail))
-        return Resolved(Link(uuid, f"uuid in {path.text}"))
+        return Resolved(Link(uuid.lower(), f"uuid in {path.text}"))  # one contact, one spelling
     return None
 
 
@@ -143,11 +144,17 @@ def _texts(path: Path, changes: Sequence[Change]) -> list[str]:
     before = [replace(change, values=change.previous) for change in changes if change.previous is not None]
     read = [path.read(change) for change in (*changes, *before)]
     texts = [str(value).strip() for value in read if isinstance(value, str | int) and not isinstance(value, bool)]
-    return list(dict.fromkeys(text for text in texts if text))
+    return list(dict.fromkeys(text for text in texts if 0 < len(text) <= TEXT_MAX and text.isprintable()))
 
 
-def _same_email(theirs: Json, ours: str) -> bool:
-    return isinstance(theirs, str) and theirs.strip().casefold() == ours.strip().casefold()
+def _fits(contact: Record, email: str, filters: Mapping[str, str]) -> bool:
+    theirs = contact.get("email")
+    return (
+        isinstance(theirs, str)
+        and theirs.strip().casefold() == email.casefold()
+        and all(contact.get(name, value) == value for name, value in filters.items())
+        and is_contact_uuid(contact.get("uuid"))
+    )
 
 
 def _name(step: ResolveStep) -> str:

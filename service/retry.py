@@ -19,8 +19,8 @@ SLOW_S: Final = 1.0
 SLOW_MAX_S: Final = 60.0
 RETRY_AFTER_MAX_S: Final = 3600.0
 """More than an hour of Retry-After is not believed."""
-PAUSE_PROBE_S: Final = 30.0
-"""How long a paused account's delivery waits at least."""
+PAUSE_SPREAD_S: Final = 30.0
+"""Over how long the deliveries of a paused account spread, so that they do not all come back at once."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +51,9 @@ HINTS: Final[dict[OutcomeKind, str]] = {
 """What a person can do about each outcome."""
 
 
-def decide(outcome: Outcome, history: History, *, now: datetime, retry_for: timedelta, chance: float) -> Verdict:
+def decide(  # noqa: PLR0911  # one consequence for each outcome
+    outcome: Outcome, history: History, *, now: datetime, retry_for: timedelta, chance: float
+) -> Verdict:
     """Say what follows. ``chance`` is uniform in [0, 1): the jitter is full, so tries spread over the whole wait."""
     kind, hint = outcome.kind, HINTS[outcome.kind]
     match kind:
@@ -67,7 +69,7 @@ def decide(outcome: Outcome, history: History, *, now: datetime, retry_for: time
         case OutcomeKind.FAULT:
             return _again(outcome, history, now, retry_for, chance, tries_max=FAULTS_MAX)
         case OutcomeKind.ACCOUNT_REFUSED:
-            later = now + timedelta(seconds=PAUSE_PROBE_S * chance)
+            later = now + timedelta(seconds=PAUSE_SPREAD_S * chance)
             return Verdict(Next.RETRY, _reason(outcome), due_at=later, pause=True, hint=hint)
         case OutcomeKind.CONTACT_GONE if not history.relinked:
             return Verdict(Next.RELINK, _reason(outcome), due_at=now, hint=hint)
@@ -112,7 +114,7 @@ def _again(  # the whole of a decision, private to this file
 
 def _slow_s(outcome: Outcome, history: History) -> float:
     if outcome.retry_after_s is not None:
-        return min(outcome.retry_after_s, RETRY_AFTER_MAX_S)
+        return max(SLOW_S, min(outcome.retry_after_s, RETRY_AFTER_MAX_S))
     return min(SLOW_MAX_S, SLOW_S * 2.0 ** min(history.attempts, 30))
 
 
