@@ -9,6 +9,7 @@ import html
 import re
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
+from http import HTTPStatus
 from types import TracebackType
 from typing import Final, Self
 
@@ -183,7 +184,7 @@ def _outcome(response: httpx.Response, body: bytes | None, sent: Record | Mappin
         return Outcome(OutcomeKind.APPLIED, status, answer=document)
     if response.is_server_error:
         kind = _STATUSES.get(status, OutcomeKind.UNKNOWN)
-    elif response.is_redirect:
+    elif response.is_redirect or (status == HTTPStatus.NOT_FOUND and document is None):
         kind = OutcomeKind.UNREACHABLE  # whoever answers there, it is not ChartMogul
     else:
         kind = _STATUSES.get(status, OutcomeKind.REJECTED)

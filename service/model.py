@@ -257,6 +257,9 @@ class Delivery:
     failing_since: datetime | None
     relinked: bool
     fence: int
+    outcome: str | None = None
+    repeats: int = 0
+    """How many of its latest tries ended in ``outcome``, without another between."""
 
 
 @dataclass(frozen=True, slots=True)

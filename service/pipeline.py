@@ -1,7 +1,7 @@
 """The two journeys, step by step: ``receive`` (CRM to log) and ``deliver`` (log to ChartMogul)."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any, Final
 
@@ -33,6 +33,8 @@ from service.resolver import OnAmbiguous, OnUnknown, Resolver, ResolveStep
 from service.sources.base import Source
 from service.store import Store
 
+DOUBTFUL: Final = frozenset({OutcomeKind.UNKNOWN, OutcomeKind.SERVER_ERROR, OutcomeKind.OVERLOADED})
+"""Outcomes after which a PATCH may yet have been applied."""
 BUSY_WAIT: Final = timedelta(milliseconds=250)
 """How long a delivery waits while another one has its contact."""
 
@@ -168,7 +170,8 @@ class Pipeline:
     ) -> Conclusion:
         """Let retry decide, say where each event ends, and write it all down."""
         now = self._clock()
-        history = retry.History(delivery.attempts, delivery.failing_since, delivery.relinked)
+        repeats = delivery.repeats if delivery.outcome == outcome.kind.value else 0
+        history = retry.History(delivery.attempts, delivery.failing_since, delivery.relinked, repeats)
         verdict = retry.decide(outcome, history, now=now, retry_for=self._policy.retry_for, chance=self._chance())
         configured = self._sources.get(delivery.source)
         if outcome.kind is OutcomeKind.CONTACT_UNKNOWN and configured and configured.on_unknown is OnUnknown.SKIP:
@@ -176,13 +179,15 @@ class Pipeline:
         sent = {} if planned is None else {name: one.value for name, one in planned.send.items()}
         applied = verdict.next is Next.DONE and planned is not None
         compared = compare(sent, outcome.answer) if applied and outcome.answer is not None else None
+        if compared is not None and compared.adjusted:
+            outcome = replace(outcome, detail=f"ChartMogul stored another value in {', '.join(compared.adjusted)}")
         conclusion = Conclusion(
             Attempt(started_at, _milliseconds(now - started_at), outcome, uuid, tuple(sent)),
             verdict,
             dispositions=(*settled.ended, *_ends(settled, planned, verdict)),
             link=link,
             confirmed=_confirmed(planned, now, compared.confirmed if compared else ()) if applied and planned else {},
-            uncertain=tuple(sent) if outcome.kind is OutcomeKind.UNKNOWN else (),
+            uncertain=tuple(sent) if outcome.kind in DOUBTFUL else (),
             ignored_attributes=tuple(name.partition(".")[2] for name in compared.ignored) if compared else (),
             config_version=self._policy.config_version,
         )

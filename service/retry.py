@@ -30,6 +30,8 @@ class History:
     attempts: int
     failing_since: datetime | None
     relinked: bool = False
+    repeats: int = 0
+    """How many tries before this one had this very outcome, without another between."""
 
 
 HINTS: Final[dict[OutcomeKind, str]] = {
@@ -95,11 +97,10 @@ def _again(  # the whole of a decision, private to this file
     *,
     tries_max: int | None = None,
 ) -> Verdict:
-    tried = history.attempts + 1
     since = history.failing_since or now
     hint = HINTS[outcome.kind]
-    if tries_max is not None and tried >= tries_max:
-        return Verdict(Next.DEAD, f"{_reason(outcome)}; gave up after {tried} tries", hint=hint)
+    if tries_max is not None and history.repeats + 1 >= tries_max:
+        return Verdict(Next.DEAD, f"{_reason(outcome)}; gave up after {tries_max} tries", hint=hint)
     if now - since >= retry_for:
         hours = retry_for.total_seconds() / 3600
         return Verdict(Next.DEAD, f"{_reason(outcome)}; gave up after {hours:g} h", slow_until=slow_until, hint=hint)

@@ -104,7 +104,6 @@ async def test_the_real_limits_are_told_apart(sandbox: RunningSandbox) -> None:
         (401, OutcomeKind.ACCOUNT_REFUSED),
         (402, OutcomeKind.ACCOUNT_REFUSED),
         (403, OutcomeKind.ACCOUNT_REFUSED),
-        (404, OutcomeKind.CONTACT_GONE),
         (407, OutcomeKind.UNREACHABLE),
         (408, OutcomeKind.UNREACHABLE),
         (413, OutcomeKind.REJECTED),
@@ -129,6 +128,18 @@ async def test_each_status_has_its_outcome_whatever_the_body_is(
     assert await patch(sandbox, {"title": "CFO"}) == Outcome(kind, status, detail)
     sandbox.add_faults(Fault(kind=FaultKind.STATUS, status=status, body=body, retry_after_s=17, count=1))
     assert (await patch(sandbox, {"title": "CFO"})).retry_after_s == 17.0
+
+
+@pytest.mark.parametrize(
+    ("body", "kind"),
+    [("json", OutcomeKind.CONTACT_GONE), ("html", OutcomeKind.UNREACHABLE), ("empty", OutcomeKind.UNREACHABLE)],
+)
+async def test_a_404_is_believed_only_in_chartmogul_s_own_form(
+    sandbox: RunningSandbox, body: Literal["json", "html", "empty"], kind: OutcomeKind
+) -> None:
+    """A proxy or a wrong address must not unlink every contact."""
+    sandbox.add_faults(Fault(kind=FaultKind.STATUS, status=404, body=body, count=1))
+    assert (await patch(sandbox, {"title": "CFO"})).kind is kind
 
 
 @pytest.mark.parametrize(

@@ -179,9 +179,15 @@ def test_a_dead_letter_after_a_limit_still_slows_the_account() -> None:
 @pytest.mark.parametrize("kind", COUNTED)
 def test_a_500_and_a_fault_of_ours_are_tried_five_times(kind: OutcomeKind) -> None:
     """A 500 may be a refusal in disguise: https://github.com/chartmogul/chartmogul-php/issues/132."""
-    verdicts = [verdict(Outcome(kind, 500, "schema"), History(attempts, NOW)) for attempts in range(5)]
+    verdicts = [verdict(Outcome(kind, 500, "schema"), History(repeats, NOW, repeats=repeats)) for repeats in range(5)]
     assert [it.next for it in verdicts] == [Next.RETRY] * 4 + [Next.DEAD]
     assert verdicts[-1].reason == f"{kind.value.replace('_', ' ')} (500): schema; gave up after 5 tries"
+
+
+@pytest.mark.parametrize("kind", COUNTED)
+def test_tries_that_failed_for_another_reason_do_not_count_towards_five(kind: OutcomeKind) -> None:
+    """An outage of an hour, then one 500, is no reason to give up."""
+    assert verdict(Outcome(kind, 500), History(12, NOW, repeats=0)).next is Next.RETRY
 
 
 @pytest.mark.parametrize("kind", [*PATIENT, *COUNTED])

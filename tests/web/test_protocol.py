@@ -13,6 +13,8 @@ pytestmark = pytest.mark.anyio
 
 
 class Impatient(BoundedHttp):
+    """Waits as long as a test can."""
+
     head_timeout_s = 0.2
 
 
@@ -27,7 +29,7 @@ async def _connected(protocol: type[BoundedHttp]) -> AsyncIterator[tuple[asyncio
     config = uvicorn.Config(_ok, host="127.0.0.1", port=0, http=protocol, lifespan="off", log_config=None)
     server = uvicorn.Server(config)
     serving = asyncio.create_task(server.serve())
-    while not server.started:
+    while not server.started:  # noqa: ASYNC110  # uvicorn has no event to wait for
         await asyncio.sleep(0.01)
     reader, writer = await asyncio.open_connection(*server.servers[0].sockets[0].getsockname()[:2])
     try:
