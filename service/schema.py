@@ -40,6 +40,18 @@ class Instant(TypeDecorator[datetime]):
         return None if value is None else from_micros(value)
 
 
+class Words(TypeDecorator[str]):
+    """Text that may repeat what another system said. NUL is shown: it is valid in JSON and unknown to PostgreSQL."""
+
+    impl = Text
+    cache_ok = True
+
+    def process_bind_param(self, value: str | None, dialect: Dialect) -> str | None:
+        """Put the symbol in the place of the character."""
+        del dialect
+        return None if value is None else value.replace("\x00", "\N{SYMBOL FOR NULL}")
+
+
 # SQLite numbers rows by itself only where the key is spelled INTEGER.
 _Id: Final = BigInteger().with_variant(Integer, "sqlite")
 
@@ -76,7 +88,7 @@ events = Table(
     Column("order_key", BigInteger, nullable=False),
     Column("received_at", Instant, nullable=False),
     Column("state", String(10), nullable=False),
-    Column("reason", Text),
+    Column("reason", Words),
     Column("decided_at", Instant),
     Column("delivery_id", BigInteger),
     Column("attempt_id", BigInteger),
@@ -113,7 +125,9 @@ deliveries = Table(
     Column("fence", BigInteger, nullable=False, server_default=text("0")),
     Column("contact_uuid", String(40)),
     Column("outcome", String(20)),
-    Column("reason", Text),
+    # How many of the latest tries ended in this outcome.
+    Column("repeats", Integer, nullable=False, server_default=text("0")),
+    Column("reason", Words),
     Column("closed_at", Instant),
     Index(
         "uq_deliveries_open",
@@ -136,7 +150,7 @@ attempts = Table(
     Column("contact_uuid", String(40)),
     Column("outcome", String(20), nullable=False),
     Column("status", Integer),
-    Column("detail", Text),
+    Column("detail", Words),
     # Names of the fields it carried, as a JSON array.
     Column("fields", Text, nullable=False),
     Index(None, "delivery_id"),
@@ -176,9 +190,9 @@ accounts = Table(
     # The earliest instant of the next call that keeps to the rate.
     Column("next_call_at", Instant, nullable=False),
     Column("slowed_until", Instant),
-    Column("slowed_reason", Text),
+    Column("slowed_reason", Words),
     Column("paused_at", Instant),
-    Column("paused_reason", Text),
+    Column("paused_reason", Words),
 )
 
 source_marks = Table(
@@ -196,8 +210,8 @@ refusals = Table(
     Column("id", _Id, primary_key=True),
     Column("refused_at", Instant, nullable=False),
     Column("source", String(63), nullable=False),
-    Column("reason", Text, nullable=False),
-    Column("header_names", Text, nullable=False),
+    Column("reason", Words, nullable=False),
+    Column("header_names", Words, nullable=False),
     Column("size", Integer, nullable=False),
 )
 

@@ -5,11 +5,12 @@ from datetime import datetime
 from typing import Final
 
 import orjson
-from sqlalchemy import Connection, and_, or_, select, update
+from sqlalchemy import Connection, and_, exists, or_, select, update
 
 from service.model import Confirmed, Delivery, from_micros, to_micros
 from service.schema import contacts
 from service.store.database import Database, upserting
+from service.store.lease import held
 
 _NEVER: Final = Confirmed(None, certain=False)
 """A field that was never confirmed, but may have been sent."""
@@ -27,16 +28,18 @@ class Contacts:
     ) -> Mapping[str, Confirmed] | None:
         """Keep a contact for one PATCH and return its fields as last confirmed; None while another delivery has it.
 
+        None also when the lease was lost meanwhile: whoever has it now sends instead.
         ``intent`` names the fields that the PATCH may carry: should no outcome be recorded, they are uncertain.
         """
         here = and_(contacts.c.account == delivery.account, contacts.c.uuid == uuid)
         free = or_(contacts.c.held_by.is_(None), contacts.c.held_by == delivery.id, contacts.c.held_until <= now)
+        leased = exists().where(*held(delivery))
 
         def take(connection: Connection) -> Mapping[str, Confirmed] | None:
             empty = {"account": delivery.account, "uuid": uuid, "fields": b"{}", "updated_at": now}
             connection.execute(self._open, empty)
             before = connection.execute(
-                select(contacts.c.fields, contacts.c.intent).where(here, free).with_for_update()
+                select(contacts.c.fields, contacts.c.intent).where(here, free, leased).with_for_update()
             ).first()
             if before is None:
                 return None
@@ -71,15 +74,22 @@ def conclude_hold(
     confirmed: Mapping[str, Confirmed],
     uncertain: Iterable[str],
     now: datetime,
-) -> None:
-    """Write down what a PATCH confirmed and what it left uncertain, and let the contact go."""
-    here = and_(contacts.c.account == delivery.account, contacts.c.uuid == uuid, contacts.c.held_by == delivery.id)
-    before = connection.execute(select(contacts.c.fields).where(here)).scalar()
+) -> bool:
+    """Write down what a PATCH confirmed and what it left uncertain, and let the contact go.
+
+    False, and nothing written, if the hold ran out and another delivery took the contact: its PATCH may have gone over
+    this one, so that nothing is known to stand.
+    """
+    here = and_(contacts.c.account == delivery.account, contacts.c.uuid == uuid)
+    before = connection.execute(select(contacts.c.fields, contacts.c.held_by).where(here).with_for_update()).first()
     if before is None:
-        return
-    fields = doubted({**unpack_fields(before), **confirmed}, uncertain)
+        return True
+    if before.held_by != delivery.id:
+        return False
+    fields = doubted({**unpack_fields(before.fields), **confirmed}, uncertain)
     free = {"held_by": None, "held_until": None, "intent": None}
     connection.execute(update(contacts).where(here).values(**free, fields=pack_fields(fields), updated_at=now))
+    return True
 
 
 def release_holds(connection: Connection, delivery_ids: Sequence[int], *, sent: bool) -> None:

@@ -3,15 +3,20 @@
 from datetime import datetime
 from typing import Any, Final
 
+import orjson
 from sqlalchemy import Connection, Row, and_, exists, func, insert, or_, select, update
 
 from service.model import Attempt, Conclusion, Delivery, DeliveryState, Event, Link, Outcome, OutcomeKind
-from service.schema import accounts, attempts, deliveries, events, links
+from service.schema import accounts, attempts, contacts, deliveries, events, links
 from service.store.contacts import release_holds
 from service.store.database import Database
+from service.store.lease import held
 from service.store.payloads import unpack_change
-from service.store.record import Recorder, attempt_row, held, pending_of
+from service.store.record import Recorder, attempt_row, pending_of
+from service.store.replay import PRIORITY as REPLAY_PRIORITY
 
+PRIORITIES: Final = (0, REPLAY_PRIORITY)
+"""What a CRM sends now, then replays."""
 EVENTS_PER_TRY_MAX: Final = 1_000
 """Pending events of one contact that one try takes up; the rest keep the delivery open."""
 
@@ -36,24 +41,36 @@ class Deliveries:
             .order_by(deliveries.c.priority, deliveries.c.due_at, deliveries.c.id)
             .limit(limit)
             .with_for_update(skip_locked=True)
+            .cte("due")  # as a plain subquery PostgreSQL may run it, and lock, more than once
         )
         take = (
             update(deliveries)
-            .where(deliveries.c.id.in_(due.scalar_subquery()))
+            .where(deliveries.c.id.in_(select(due.c.id)))
             .values(
                 state=DeliveryState.LEASED.value,
                 lease_owner=owner,
                 lease_until=lease_until,
                 fence=deliveries.c.fence + 1,
             )
-            .returning(*_DELIVERY)
+            .returning(*_DELIVERY, deliveries.c.priority, deliveries.c.due_at)
         )
-        return await self._database.write(lambda connection: [_delivery(row) for row in connection.execute(take)])
+        rows = await self._database.write(lambda connection: connection.execute(take).all())
+        # An UPDATE returns its rows in no order.
+        return [_delivery(row) for row in sorted(rows, key=lambda row: (row.priority, row.due_at, row.id))]
 
     async def next_due(self, account: str) -> datetime | None:
         """Say when the account's earliest pending delivery is due, or None when none is pending."""
-        earliest = select(func.min(deliveries.c.due_at)).where(*_waiting(account))
-        return await self._database.read(lambda connection: connection.execute(earliest).scalar())
+        # One look at the index for each priority; a plain minimum would walk the whole backlog.
+        of_each = [
+            select(func.min(deliveries.c.due_at)).where(*_waiting(account), deliveries.c.priority == priority)
+            for priority in PRIORITIES
+        ]
+
+        def earliest(connection: Connection) -> datetime | None:
+            found = [connection.execute(one).scalar() for one in of_each]
+            return min((due_at for due_at in found if due_at is not None), default=None)
+
+        return await self._database.read(earliest)
 
     async def pending(self, delivery: Delivery) -> tuple[list[Event], Link | None]:
         """Return the contact's pending events in arrival order (at most 1,000), and its link."""
@@ -83,8 +100,8 @@ class Deliveries:
         )
 
         def give_back(connection: Connection) -> None:
-            connection.execute(back)
-            release_holds(connection, [delivery.id], sent=False)
+            if connection.execute(back).rowcount:  # else another has the lease, and the contact for it
+                release_holds(connection, [delivery.id], sent=False)
 
         await self._database.write(give_back)
 
@@ -96,7 +113,14 @@ class Deliveries:
         left = deliveries.c.state == DeliveryState.LEASED.value
         if not everything:
             left = and_(left, deliveries.c.lease_until <= now)
-        expired = select(deliveries.c.id, deliveries.c.contact_uuid).where(left).with_for_update(skip_locked=True)
+        # What it may have changed is what it held: nothing is sent before.
+        holding = deliveries.outerjoin(contacts, contacts.c.held_by == deliveries.c.id)
+        expired = (
+            select(deliveries.c.id, contacts.c.uuid, contacts.c.intent)
+            .select_from(holding)
+            .where(left)
+            .with_for_update(skip_locked=True, of=deliveries)
+        )
         return await self._database.write(lambda connection: _take_back(connection, connection.execute(expired), now))
 
 
@@ -109,6 +133,8 @@ _DELIVERY: Final = (
     deliveries.c.failing_since,
     deliveries.c.relinked,
     deliveries.c.fence,
+    deliveries.c.outcome,
+    deliveries.c.repeats,
 )
 
 
@@ -117,22 +143,23 @@ def _waiting(account: str) -> tuple[Any, ...]:
 
 
 def _delivery(row: Row[Any]) -> Delivery:
-    return Delivery(*tuple(row))
+    return Delivery(*tuple(row)[: len(_DELIVERY)])
 
 
 def _event(row: Row[Any]) -> Event:
     return Event(row.id, row.source, row.received_at, row.order_key, unpack_change(row))
 
 
-def _take_back(connection: Connection, expired: Any, now: datetime) -> int:  # noqa: ANN401  # rows of two columns
+def _take_back(connection: Connection, expired: Any, now: datetime) -> int:  # noqa: ANN401  # rows of three columns
     rows = expired.all()
     if not rows:
         return 0
     unknown = Outcome(OutcomeKind.UNKNOWN, detail="the lease expired before an outcome was recorded")
     connection.execute(
-        insert(attempts), [attempt_row(row.id, Attempt(now, 0, unknown, row.contact_uuid)) for row in rows]
+        insert(attempts),
+        [attempt_row(row.id, Attempt(now, 0, unknown, row.uuid, orjson.loads(row.intent or "[]"))) for row in rows],
     )
-    ids = [row.id for row in rows]
+    ids = sorted({row.id for row in rows})
     connection.execute(
         update(deliveries)
         .where(deliveries.c.id.in_(ids))
@@ -146,4 +173,4 @@ def _take_back(connection: Connection, expired: Any, now: datetime) -> int:  # n
         )
     )
     release_holds(connection, ids, sent=True)
-    return len(rows)
+    return len(ids)

@@ -1,6 +1,7 @@
 """Intake: arrivals become events, and those that wait at the same time share one synced commit."""
 
 import asyncio
+from collections import Counter
 from collections.abc import Sequence
 from datetime import datetime
 from functools import partial
@@ -19,6 +20,8 @@ GROUP_MAX: Final = 256
 FUTURE_MAX_S: Final = 3600
 """A sender's clock further ahead of ours than this is not believed: arrival orders the change instead."""
 
+_Waiting = tuple[Arrival, asyncio.Future[Receipt]]
+
 
 class Intake:
     """Appends arrivals to the log, each known change once.
@@ -29,7 +32,8 @@ class Intake:
     def __init__(self, database: Database, *, waiting_max: int) -> None:
         self._database = database
         self._waiting_max = waiting_max
-        self._waiting: list[tuple[Arrival, asyncio.Future[Receipt]]] = []
+        self._waiting: list[_Waiting] = []
+        self._group: list[_Waiting] = []
         self._committer: asyncio.Task[None] | None = None
         self._statements = _Statements(database)
 
@@ -42,27 +46,30 @@ class Intake:
             raise Overloaded(f"{self._waiting_max} requests wait for the log already")
         stored: asyncio.Future[Receipt] = asyncio.get_running_loop().create_future()
         self._waiting.append((arrival, stored))
-        if self._committer is None:
+        if self._committer is None or self._committer.done():
             self._committer = asyncio.create_task(self._commit_groups())
+            self._committer.add_done_callback(self._end)
         return await stored
 
     async def _commit_groups(self) -> None:
-        try:
-            while self._waiting:
-                group, self._waiting = self._waiting[:GROUP_MAX], self._waiting[GROUP_MAX:]
-                await self._commit(group)
-        finally:
-            self._committer = None
+        while self._waiting:
+            self._group, self._waiting = self._waiting[:GROUP_MAX], self._waiting[GROUP_MAX:]
+            await self._commit(self._group)
+            self._group = []
 
-    async def _commit(self, group: Sequence[tuple[Arrival, asyncio.Future[Receipt]]]) -> None:
+    def _end(self, committer: asyncio.Task[None]) -> None:
+        """Turn away who is left where committing was broken off: nobody else would ever answer them."""
+        if self._group or committer.cancelled():
+            left, self._group, self._waiting = [*self._group, *self._waiting], [], []
+            _refuse(left, StoreUnavailable("the log was broken off while it stored this", hint="send it again"))
+
+    async def _commit(self, group: Sequence[_Waiting]) -> None:
         arrivals = [arrival for arrival, _ in group]
         try:
             receipts = await self._database.write(partial(self._statements.append, arrivals))
         except StoreError as error:
             if len(group) == 1 or isinstance(error, StoreUnavailable):
-                for _, stored in group:
-                    if not stored.done():
-                        stored.set_exception(error)
+                _refuse(group, error)
                 return
             # One arrival that the database cannot hold must not take the others with it.
             for single in group:
@@ -85,10 +92,12 @@ class _Statements:
             .returning(events.c.request_id, events.c.account, events.c.source, events.c.object_id, events.c.state)
         )
         # The update of an open delivery changes little, but it locks the row: whoever is closing it must look again.
-        self._open_deliveries = upsert(deliveries).on_conflict_do_update(
+        opened = upsert(deliveries)
+        self._open_deliveries = opened.on_conflict_do_update(
             index_elements=["source", "object_id"],
             index_where=text(OPEN),
-            set_={"changes": deliveries.c.changes + 1},
+            # What a CRM sends now does not wait behind replays, though it joins one.
+            set_={"changes": deliveries.c.changes + opened.excluded.changes, "priority": 0},
         )
         marks = upsert(source_marks)
         self._mark_sources = marks.on_conflict_do_update(
@@ -103,12 +112,12 @@ class _Statements:
             for change in arrival.changes
         ]
         new = dict.fromkeys(request_ids, 0)
-        owed: dict[tuple[str, str], str] = {}
+        owed: Counter[tuple[str, str, str]] = Counter()
         if rows:
             for request_id, account, source, object_id, state in connection.execute(self._insert_events, rows):
                 new[request_id] += 1
                 if state == EventState.PENDING:
-                    owed[source, object_id] = account
+                    owed[source, object_id, account] += 1
         empty = [request_id for request_id, count in new.items() if count == 0]
         if empty:  # nothing in it was new: there is nothing to read again
             connection.execute(delete(requests).where(requests.c.id.in_(empty)))
@@ -129,6 +138,12 @@ class _Statements:
             for arrival in arrivals
         ]
         return list(connection.execute(self._insert_requests, rows).scalars())
+
+
+def _refuse(group: Sequence[_Waiting], error: StoreError) -> None:
+    for _, stored in group:
+        if not stored.done():  # the sender may have gone
+            stored.set_exception(error)
 
 
 def _event_row(change: Change, arrival: Arrival, request_id: int) -> dict[str, Any]:
@@ -156,12 +171,13 @@ def _event_row(change: Change, arrival: Arrival, request_id: int) -> dict[str, A
     }
 
 
-def _delivery_row(source: str, object_id: str, account: str, now: datetime) -> dict[str, Any]:
+def _delivery_row(source: str, object_id: str, account: str, changes: int, now: datetime) -> dict[str, Any]:
     return {
         "account": account,
         "source": source,
         "object_id": object_id,
         "state": "pending",
+        "changes": changes,
         "opened_at": now,
         "due_at": now,
     }

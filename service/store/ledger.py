@@ -5,11 +5,21 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
 
-from sqlalchemy import ColumnElement, Connection, Row, Select, Table, and_, exists, false, func, or_, select
+from sqlalchemy import ColumnElement, Connection, Row, Select, Table, exists, func, select, text, tuple_
 
 from service.errors import NotFound
 from service.model import Confirmed, DeliveryState, EventState, InboundRequest, Link
-from service.schema import attempts, contacts, deliveries, events, ignored_attributes, links, requests, source_marks
+from service.schema import (
+    OPEN,
+    attempts,
+    contacts,
+    deliveries,
+    events,
+    ignored_attributes,
+    links,
+    requests,
+    source_marks,
+)
 from service.store.contacts import unpack_fields
 from service.store.database import Database, upserting
 from service.store.payloads import unpack_request
@@ -137,14 +147,20 @@ def _listed(
     table: Table, columns: list[ColumnElement[Any]] | list[Any], filters: Mapping[str, str | None], limit: int
 ) -> Select[Any]:
     wanted = [table.c[name] == value for name, value in filters.items() if value is not None]
-    return select(*columns).where(*wanted).order_by(table.c.id.desc()).limit(min(limit, PAGE_MAX))
+    return select(*columns).where(*wanted).order_by(table.c.id.desc()).limit(_page(limit))
+
+
+def _page(limit: int) -> int:
+    return max(0, min(limit, PAGE_MAX))
 
 
 def _line(row: Row[Any]) -> Line:
-    return dict(row._mapping)  # noqa: SLF001  # SQLAlchemy's public name for a row as a mapping
+    # As plain text: SQLAlchemy's own kind of name cannot be a key in JSON.
+    return {str(name): value for name, value in row._mapping.items()}  # noqa: SLF001  # SQLAlchemy's public name for it
 
 
 def _story(connection: Connection, source: str | None, object_id: str | None, uuid: str | None, limit: int) -> Story:
+    limit = _page(limit)
     wanted = [
         column == value
         for column, value in (
@@ -154,16 +170,17 @@ def _story(connection: Connection, source: str | None, object_id: str | None, uu
         )
         if value is not None
     ]
-    linked = connection.execute(select(links).where(*wanted).order_by(links.c.found_at.desc())).all()
+    linked = connection.execute(select(links).where(*wanted).order_by(links.c.found_at.desc()).limit(PAGE_MAX)).all()
     records = [(row.source, row.object_id) for row in linked]
     if not records and object_id is not None:
         named = select(events.c.source, events.c.object_id).where(
             events.c.object_id == object_id, *([events.c.source == source] if source is not None else [])
         )
-        records = [(row.source, row.object_id) for row in connection.execute(named.distinct())]
-    here = or_(false(), *(and_(events.c.source == one, events.c.object_id == other) for one, other in records))
+        records = [(row.source, row.object_id) for row in connection.execute(named.distinct().limit(PAGE_MAX))]
+    here = tuple_(events.c.source, events.c.object_id).in_(records)
     listed = connection.execute(select(*_EVENT_COLUMNS).where(here).order_by(events.c.id.desc()).limit(limit)).all()
-    ids = {row.delivery_id for row in listed if row.delivery_id is not None}
+    owed = select(deliveries.c.id).where(text(OPEN), tuple_(deliveries.c.source, deliveries.c.object_id).in_(records))
+    ids = {row.delivery_id for row in listed if row.delivery_id is not None} | set(connection.execute(owed).scalars())
     tried = connection.execute(
         select(attempts).where(attempts.c.delivery_id.in_(ids)).order_by(attempts.c.id.desc()).limit(limit)
     ).all()
@@ -191,7 +208,7 @@ def _audit(connection: Connection) -> list[Finding]:
     attempted = exists().where(attempts.c.id == events.c.attempt_id)
     lettered = exists().where(deliveries.c.id == events.c.delivery_id, deliveries.c.state == DeliveryState.DEAD.value)
     other = events.alias("other")
-    named = exists().where(other.c.id == events.c.by_event_id)
+    named = exists().where(other.c.id == events.c.by_event_id, other.c.id != events.c.id)
     states = [state.value for state in EventState]
     twice = (
         select(func.min(deliveries.c.id).label("id"))
@@ -214,6 +231,6 @@ def _audit(connection: Connection) -> list[Finding]:
     for name, offending in books.items():
         count = connection.execute(select(func.count()).select_from(offending.subquery())).scalar_one()
         if count:
-            ids = connection.execute(offending.limit(OFFENDERS_MAX)).scalars()
+            ids = connection.execute(offending.order_by("id").limit(OFFENDERS_MAX)).scalars()
             findings.append(Finding(name, count, tuple(ids)))
     return findings

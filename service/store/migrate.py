@@ -5,6 +5,7 @@ from typing import Final
 
 from sqlalchemy import Connection, inspect, text
 
+from service.errors import StoreError
 from service.store.database import Database
 
 HEAD: Final = "0001"
@@ -37,6 +38,7 @@ def _upgrade(connection: Connection) -> bool:
     # Imported here: a start with nothing to migrate should not pay for it.
     from alembic import command  # noqa: PLC0415  # see above
     from alembic.config import Config  # noqa: PLC0415  # see above
+    from alembic.util import CommandError  # noqa: PLC0415  # see above
 
     if connection.dialect.name == "postgresql":
         connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _LOCK})
@@ -45,5 +47,12 @@ def _upgrade(connection: Connection) -> bool:
     config = Config()
     config.set_main_option("script_location", str(_MIGRATIONS))
     config.attributes["connection"] = connection
-    command.upgrade(config, HEAD)
+    try:
+        command.upgrade(config, HEAD)
+    except CommandError:
+        found = _version(connection)
+        raise StoreError(
+            f"the tables are at version {found}, which this release does not know",
+            hint="run the release that made them, or a newer one",
+        ) from None
     return True

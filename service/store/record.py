@@ -5,7 +5,7 @@ from datetime import datetime
 from typing import Any, Final
 
 import orjson
-from sqlalchemy import Connection, Update, and_, delete, exists, insert, select, update
+from sqlalchemy import Connection, Update, and_, delete, func, insert, or_, select, update
 
 from service.model import (
     Attempt,
@@ -20,8 +20,9 @@ from service.model import (
     Verdict,
 )
 from service.schema import accounts, attempts, deliveries, events, ignored_attributes, links
-from service.store.contacts import conclude_hold
+from service.store.contacts import conclude_hold, release_holds
 from service.store.database import Database, upserting
+from service.store.lease import held
 
 _CLOSED: Final = {
     Next.DONE: DeliveryState.DELIVERED,
@@ -37,29 +38,22 @@ class Recorder:
         self._upsert = upserting(database)
 
     def record(self, connection: Connection, delivery: Delivery, conclusion: Conclusion, now: datetime) -> bool:
-        """Write all of it; False, and nothing written, if the lease was lost meanwhile."""
+        """Write all of it; False, and nothing written, if the lease or the contact was lost meanwhile."""
         # Locked before anything is looked at: an arrival that reopens it waits for us, or we see its event.
         if connection.execute(select(deliveries.c.id).where(*held(delivery)).with_for_update()).first() is None:
+            return False
+        if not _conclude_contact(connection, delivery, conclusion, now):
             return False
         attempt_id = connection.execute(
             insert(attempts).values(attempt_row(delivery.id, conclusion.attempt)).returning(attempts.c.id)
         ).scalar_one()
         for end in conclusion.dispositions:
             connection.execute(_settle(end, delivery.id, attempt_id, conclusion.config_version, now))
-        if conclusion.attempt.contact_uuid is not None:
-            conclude_hold(
-                connection,
-                delivery,
-                conclusion.attempt.contact_uuid,
-                confirmed=conclusion.confirmed,
-                uncertain=conclusion.uncertain,
-                now=now,
-            )
         self._record_link(connection, delivery, conclusion, now)
         self._record_ignored(connection, delivery.account, conclusion.ignored_attributes, now)
         _record_account(connection, delivery.account, conclusion.verdict, now)
-        more = connection.execute(select(exists().where(*pending_of(delivery)))).scalar_one()
-        after = _after(delivery, conclusion, now, more=bool(more))
+        waiting_since = connection.execute(select(func.min(events.c.received_at)).where(*pending_of(delivery))).scalar()
+        after = _after(delivery, conclusion, now, waiting_since)
         connection.execute(update(deliveries).where(deliveries.c.id == delivery.id).values(after))
         dead = [end for end in conclusion.dispositions if end.state is EventState.DEAD]
         if dead and after["state"] != DeliveryState.DEAD.value:
@@ -87,7 +81,7 @@ class Recorder:
         )
 
     def _record_ignored(self, connection: Connection, account: str, attributes: Sequence[str], now: datetime) -> None:
-        for attribute in attributes:
+        for attribute in sorted(attributes):  # in one order everywhere, so that two replicas never wait for each other
             connection.execute(
                 self._upsert(ignored_attributes)
                 .values(account=account, attribute=attribute, first_seen_at=now, last_seen_at=now, count=1)
@@ -107,15 +101,6 @@ def pending_of(delivery: Delivery) -> tuple[Any, ...]:
     )
 
 
-def held(delivery: Delivery) -> tuple[Any, ...]:
-    """Select a delivery if its lease is still the one that was claimed."""
-    return (
-        deliveries.c.id == delivery.id,
-        deliveries.c.state == DeliveryState.LEASED.value,
-        deliveries.c.fence == delivery.fence,
-    )
-
-
 def attempt_row(delivery_id: int, attempt: Attempt) -> dict[str, Any]:
     """Give an attempt the form of its table."""
     return {
@@ -128,6 +113,16 @@ def attempt_row(delivery_id: int, attempt: Attempt) -> dict[str, Any]:
         "detail": attempt.outcome.detail or None,
         "fields": orjson.dumps(attempt.fields).decode(),
     }
+
+
+def _conclude_contact(connection: Connection, delivery: Delivery, conclusion: Conclusion, now: datetime) -> bool:
+    uuid = conclusion.attempt.contact_uuid
+    if uuid is None:  # a fault of ours may have come after a PATCH: its intent stays in doubt
+        release_holds(connection, [delivery.id], sent=True)
+        return True
+    return conclude_hold(
+        connection, delivery, uuid, confirmed=conclusion.confirmed, uncertain=conclusion.uncertain, now=now
+    )
 
 
 def _settle(end: Disposition, delivery_id: int, attempt_id: int, version: str | None, now: datetime) -> Update:
@@ -149,20 +144,24 @@ def _settle(end: Disposition, delivery_id: int, attempt_id: int, version: str | 
 def _record_account(connection: Connection, account: str, verdict: Verdict, now: datetime) -> None:
     here = update(accounts).where(accounts.c.name == account)
     if verdict.slow_until is not None:
-        connection.execute(here.values(slowed_until=verdict.slow_until, slowed_reason=verdict.reason))
+        # Of several answers at once, the longest wait counts.
+        shorter = or_(accounts.c.slowed_until.is_(None), accounts.c.slowed_until < verdict.slow_until)
+        slowed = here.where(shorter)
+        connection.execute(slowed.values(slowed_until=verdict.slow_until, slowed_reason=verdict.reason))
     if verdict.pause:
         first = here.where(accounts.c.paused_at.is_(None))
         connection.execute(first.values(paused_at=now, paused_reason=verdict.reason))
 
 
-def _after(delivery: Delivery, conclusion: Conclusion, now: datetime, *, more: bool) -> dict[str, Any]:
+def _after(delivery: Delivery, conclusion: Conclusion, now: datetime, waiting_since: datetime | None) -> dict[str, Any]:
     """Say how the delivery stands after this try: closed, or pending with the time of the next one."""
-    verdict = conclusion.verdict
+    verdict, kind = conclusion.verdict, conclusion.attempt.outcome.kind.value
     row: dict[str, Any] = {
         "lease_owner": None,
         "lease_until": None,
         "contact_uuid": conclusion.attempt.contact_uuid,
-        "outcome": conclusion.attempt.outcome.kind.value,
+        "outcome": kind,
+        "repeats": delivery.repeats + 1 if delivery.outcome == kind else 1,
         "reason": verdict.reason,
     }
     closed = _CLOSED.get(verdict.next)
@@ -171,11 +170,11 @@ def _after(delivery: Delivery, conclusion: Conclusion, now: datetime, *, more: b
             "state": DeliveryState.PENDING.value,
             "due_at": verdict.due_at or now,
             "attempts": delivery.attempts + (0 if verdict.pause else 1),
-            "failing_since": delivery.failing_since if verdict.pause else delivery.failing_since or now,
+            "failing_since": None if verdict.pause else delivery.failing_since or now,
             "relinked": delivery.relinked or verdict.next is Next.RELINK,
         }
-    if more:  # a change came meanwhile: the same duty, begun afresh
-        fresh = {"attempts": 0, "failing_since": None, "relinked": False}
+    if waiting_since is not None:  # a change came meanwhile: the same duty, begun afresh
+        fresh = {"attempts": 0, "failing_since": None, "relinked": False, "opened_at": waiting_since}
         return row | fresh | {"state": DeliveryState.PENDING.value, "due_at": now}
     return row | {"state": closed.value, "closed_at": now}
 

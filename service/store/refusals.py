@@ -1,8 +1,8 @@
 """Refused requests: a bounded list for the operator, written behind the answer so that strangers cost no commit."""
 
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Final
 
@@ -15,6 +15,8 @@ KEPT_MAX: Final = 1_000
 """Refusals that the log keeps, newest first."""
 WAITING_MAX: Final = 200
 """Refusals that wait to be written; beyond it they are counted, not listed."""
+SOURCE_MAX: Final = 63
+"""Characters of a source's name, whatever a stranger calls it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,24 +37,29 @@ class Refusals:
         self._database = database
         self._upsert = upserting(database)
         self._waiting: deque[Refusal] = deque(maxlen=WAITING_MAX)
-        self._counts: dict[str, int] = {}
+        self._counts: Counter[str] = Counter()
 
     def add(self, refusal: Refusal) -> None:
         """Remember a refusal until the next ``flush``."""
-        self._waiting.append(refusal)
-        self._counts[refusal.source] = self._counts.get(refusal.source, 0) + 1
+        source = refusal.source.replace("\x00", "?")[:SOURCE_MAX]
+        self._waiting.append(replace(refusal, source=source))
+        counted = source if source in self._counts or len(self._counts) < KEPT_MAX else "?"
+        self._counts[counted] += 1
 
     async def flush(self) -> None:
         """Write what was gathered, and keep the newest 1,000. What cannot be written is gathered on."""
         if not self._counts:
             return
-        waiting, counts = list(self._waiting), dict(self._counts)
-        await self._database.write(lambda connection: self._write(connection, waiting, counts))
-        for _ in waiting[: len(self._waiting)]:
-            self._waiting.popleft()
-        for source, count in counts.items():
-            self._counts[source] -= count
-        self._counts = {source: count for source, count in self._counts.items() if count}
+        waiting, counts = self._waiting, self._counts
+        self._waiting, self._counts = deque(maxlen=WAITING_MAX), Counter()
+        written = False
+        try:
+            await self._database.write(lambda connection: self._write(connection, waiting, counts))
+            written = True
+        finally:
+            if not written:
+                self._waiting = deque([*waiting, *self._waiting], maxlen=WAITING_MAX)
+                self._counts = counts + self._counts
 
     async def newest(self, limit: int) -> list[Refusal]:
         """Return the newest refusals, newest first."""
@@ -65,11 +72,11 @@ class Refusals:
                 refusals.c.size,
             )
             .order_by(refusals.c.id.desc())
-            .limit(limit)
+            .limit(max(0, min(limit, KEPT_MAX)))
         )
         return await self._database.read(lambda connection: [Refusal(*tuple(row)) for row in connection.execute(rows)])
 
-    def _write(self, connection: Connection, waiting: Sequence[Refusal], counts: dict[str, int]) -> None:
+    def _write(self, connection: Connection, waiting: Sequence[Refusal], counts: Counter[str]) -> None:
         at = waiting[-1].refused_at
         connection.execute(
             insert(refusals),
@@ -94,3 +101,8 @@ class Refusals:
                     set_={"refused_at": at, "refused": source_marks.c.refused + count},
                 )
             )
+        # Anyone may post to any name: of those that never received anything, the last refused are kept.
+        only_refused = source_marks.c.received_at.is_(None)
+        kept = select(source_marks.c.source).where(only_refused)
+        kept = kept.order_by(source_marks.c.refused_at.desc(), source_marks.c.source.desc()).limit(KEPT_MAX)
+        connection.execute(delete(source_marks).where(only_refused, source_marks.c.source.not_in(kept)))

@@ -40,6 +40,7 @@ def replay(connection: Connection, upsert: Callable[[Any], Any], delivery_id: in
         "object_id": letter.object_id,
         "state": DeliveryState.PENDING.value,
         "priority": PRIORITY,
+        "changes": count,
         "opened_at": now,
         "due_at": now,
     }

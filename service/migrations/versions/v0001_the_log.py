@@ -66,6 +66,7 @@ def upgrade() -> None:  # one statement a table and index
         sa.Column("fence", sa.BigInteger(), server_default=sa.text("0"), nullable=False),
         sa.Column("contact_uuid", sa.String(40), nullable=True),
         sa.Column("outcome", sa.String(20), nullable=True),
+        sa.Column("repeats", sa.Integer(), server_default=sa.text("0"), nullable=False),
         sa.Column("reason", sa.Text(), nullable=True),
         sa.Column("closed_at", sa.BigInteger(), nullable=True),
         sa.PrimaryKeyConstraint("id"),

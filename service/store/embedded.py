@@ -1,0 +1,220 @@
+"""SQLite under the log: one file, one writer, every commit synced.
+
+What waits, for a lock or for the disk, waits in a thread: the begin and the commit of a write, and reads whole. What a
+write computes between the two runs on the loop. In a thread it would let go of the interpreter at every row, and get it
+back from a busy loop only a switch interval later: a burst of webhooks was stored three times slower that way.
+"""
+
+import asyncio
+import fcntl
+import sqlite3
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final, TypeVar
+
+from sqlalchemy import Connection, Engine, create_engine, event
+from sqlalchemy.engine import URL
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.pool import StaticPool
+
+from service.errors import StoreError, StoreUnavailable
+
+T = TypeVar("T")
+
+BUSY_TIMEOUT_S: Final = 5.0
+"""How long a write waits for another process to finish with the file."""
+GROUP_MAX: Final = 64
+"""Transactions that share one commit at most."""
+READERS: Final = 2
+"""Read connections beside the one writer."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Outcome:
+    """What came of one transaction of a group."""
+
+    result: Any = None
+    error: Exception | None = None
+
+
+_Write = tuple[Callable[[Connection], Any], "asyncio.Future[Any]"]
+
+
+class Embedded:
+    """SQLite: one writing connection and thread, a few reading ones, WAL, every commit synced."""
+
+    def __init__(self, url: URL) -> None:
+        self._path = url.database or ""
+        url = url.set(drivername="sqlite").update_query_dict({"timeout": str(BUSY_TIMEOUT_S)} | dict(url.query))
+        if self._path in {"", ":memory:"}:
+            raise StoreError("an in-memory database keeps nothing", hint="set DATABASE_URL to a file or to PostgreSQL")
+        self._writer = _sqlite_engine(url, begin="BEGIN IMMEDIATE")
+        self._readers = [_sqlite_engine(url, begin="BEGIN") for _ in range(READERS)]
+        self._free = list(self._readers)
+        self._write_thread = ThreadPoolExecutor(1, thread_name_prefix="store-write")
+        self._read_threads = ThreadPoolExecutor(READERS, thread_name_prefix="store-read")
+        self._lock_file: Any = None
+        self._closed = False
+        self._waiting: list[_Write] = []
+        self._group: list[_Write] = []
+        self._writing: asyncio.Task[None] | None = None
+
+    async def write(self, transaction: Callable[[Connection], T]) -> T:
+        """Run a transaction that writes; once this returns, it is committed and synced.
+
+        Transactions that wait at the same time share one commit, each in a savepoint of its own.
+        """
+        if self._closed:
+            raise _closed()
+        done: asyncio.Future[T] = asyncio.get_running_loop().create_future()
+        self._waiting.append((transaction, done))
+        if self._writing is None or self._writing.done():
+            self._writing = asyncio.create_task(self._write_groups())
+            self._writing.add_done_callback(self._end)
+        return await done
+
+    async def read(self, transaction: Callable[[Connection], T]) -> T:
+        """Run a transaction that only reads."""
+        if self._closed:
+            raise _closed()
+        return await asyncio.get_running_loop().run_in_executor(self._read_threads, self._read, transaction)
+
+    async def _write_groups(self) -> None:
+        while self._waiting:
+            self._group, self._waiting = self._waiting[:GROUP_MAX], self._waiting[GROUP_MAX:]
+            await self._write_group(self._group)
+            self._group = []
+
+    def _end(self, writing: asyncio.Task[None]) -> None:
+        """Turn away who is left where writing was broken off: nobody else would ever answer them."""
+        if self._group or writing.cancelled():
+            left, self._group, self._waiting = [*self._group, *self._waiting], [], []
+            for _, done in left:
+                if not done.done():
+                    done.set_exception(StoreUnavailable("the log was broken off while it wrote this"))
+
+    async def _write_group(self, group: Sequence[_Write]) -> None:
+        """Run one group between a begin and a commit, and tell each what came of its own transaction."""
+        wait = asyncio.get_running_loop().run_in_executor
+        outcomes: list[_Outcome] = []
+        try:
+            connection = await wait(self._write_thread, _begin, self._writer)
+            try:
+                for transaction, _ in group:
+                    outcomes.append(_attempt(connection, transaction, alone=len(group) == 1))
+            except BaseException:
+                await wait(self._write_thread, _end, connection, connection.rollback)
+                raise
+            await wait(self._write_thread, _end, connection, connection.commit)
+        except Exception as error:  # noqa: BLE001  # whatever it was, nothing of the group is stored
+            outcomes = [_Outcome(error=error)] * len(group)
+        for (_, done), outcome in zip(group, outcomes, strict=True):
+            if done.done():  # nobody waits any more
+                continue
+            if outcome.error is None:
+                done.set_result(outcome.result)
+            else:
+                done.set_exception(outcome.error)
+
+    def _read(self, transaction: Callable[[Connection], T]) -> T:
+        engine = self._free.pop()  # as many engines as threads: there is always one
+        try:
+            return _run(engine, transaction)
+        finally:
+            self._free.append(engine)
+
+    def lock(self) -> None:
+        """Take the file for this process alone, until it ends. StoreUnavailable when another has it."""
+        lock_file = Path(f"{self._path}.lock").open("w")  # noqa: SIM115  # held until the process ends
+        try:
+            fcntl.flock(lock_file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            lock_file.close()
+            raise StoreUnavailable(
+                "another service is running on this SQLite file", hint="stop it, or use PostgreSQL for replicas"
+            ) from None
+        self._lock_file = lock_file
+
+    async def close(self) -> None:
+        """Give every connection back."""
+        self._closed = True
+        if self._writing is not None:
+            await asyncio.wait([self._writing])
+        for threads in (self._write_thread, self._read_threads):
+            threads.shutdown(wait=True)
+        for engine in (self._writer, *self._readers):
+            engine.dispose()
+        if self._lock_file is not None:
+            self._lock_file.close()
+
+
+def _closed() -> StoreUnavailable:
+    return StoreUnavailable("the log is closed", hint="the service is stopping")
+
+
+def _attempt(connection: Connection, transaction: Callable[[Connection], Any], *, alone: bool) -> _Outcome:
+    """Run one transaction of a group, so that its failure is its own; raise only if the whole group is lost."""
+    if alone:
+        return _Outcome(transaction(connection))
+    savepoint = connection.begin_nested()
+    try:
+        result = transaction(connection)
+        savepoint.commit()
+    except Exception as error:  # noqa: BLE001  # handed to whoever asked for it
+        try:
+            savepoint.rollback()
+        except DBAPIError:  # SQLite itself gave up the group, as on a full disk: the first error says why
+            raise error from None
+        return _Outcome(error=error)
+    return _Outcome(result)
+
+
+def _begin(engine: Engine) -> Connection:
+    connection = engine.connect()
+    try:
+        connection.begin()
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def _end(connection: Connection, how: Callable[[], None]) -> None:
+    """Commit or roll back, and leave the connection fit for the next transaction whatever comes of it."""
+    try:
+        how()
+    finally:
+        connection.close()
+
+
+def _run(engine: Engine, transaction: Callable[[Connection], T]) -> T:
+    with engine.begin() as connection:
+        return transaction(connection)
+
+
+def _sqlite_engine(url: URL, *, begin: str) -> Engine:
+    engine = create_engine(
+        url,
+        poolclass=StaticPool,
+        connect_args={
+            "check_same_thread": False,
+            "isolation_level": None,  # transactions are begun by us, below
+            "cached_statements": 512,
+        },
+    )
+
+    @event.listens_for(engine, "connect")
+    def _prepare(connection: sqlite3.Connection, _record: object) -> None:
+        for pragma in ("journal_mode=WAL", "synchronous=FULL", "cache_size=-16000", "journal_size_limit=67108864"):
+            connection.execute(f"PRAGMA {pragma}").close()
+
+    @event.listens_for(engine, "begin")
+    def _begin(connection: Connection) -> None:
+        plain: Any = connection.connection.dbapi_connection
+        if plain.in_transaction:  # begun for one that was broken off before it heard of it
+            plain.rollback()
+        connection.exec_driver_sql(begin)
+
+    return engine

@@ -1,0 +1,63 @@
+"""PostgreSQL under the log, over asyncpg: transactions run inside SQLAlchemy's ``run_sync``."""
+
+from collections.abc import Callable
+from typing import Final, TypeVar
+
+import asyncpg
+from sqlalchemy import Connection
+from sqlalchemy.engine import URL
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
+
+from service.errors import StoreUnavailable
+
+T = TypeVar("T")
+
+POOL_SIZE: Final = 8
+"""Connections."""
+CONNECT_TIMEOUT_S: Final = 5.0
+COMMAND_TIMEOUT_S: Final = 30.0
+"""How long one statement may take."""
+DEADLOCK_TRIES: Final = 3
+"""How often a transaction is run that PostgreSQL chose to abort."""
+
+_AGAIN: Final = {"40001", "40P01"}  # serialization_failure, deadlock_detected
+
+
+class Server:
+    """PostgreSQL over asyncpg."""
+
+    def __init__(self, url: URL) -> None:
+        self._engine: AsyncEngine = create_async_engine(
+            url.set(drivername="postgresql+asyncpg"),
+            pool_size=POOL_SIZE,
+            max_overflow=0,
+            pool_pre_ping=True,
+            connect_args={"command_timeout": COMMAND_TIMEOUT_S, "timeout": CONNECT_TIMEOUT_S},
+        )
+
+    async def write(self, transaction: Callable[[Connection], T]) -> T:
+        """Run a transaction that writes; once this returns, it is committed and synced."""
+        for remaining in reversed(range(DEADLOCK_TRIES)):
+            try:
+                async with self._engine.begin() as connection:
+                    return await connection.run_sync(transaction)
+            except DBAPIError as error:
+                if remaining and getattr(error.orig, "sqlstate", None) in _AGAIN:
+                    continue
+                raise
+            except (asyncpg.PostgresError, asyncpg.InterfaceError) as error:  # while connecting, they come unwrapped
+                cause = f"the database cannot be reached: {type(error).__name__}"
+                raise StoreUnavailable(cause, hint="check DATABASE_URL and the server") from None
+        raise AssertionError("unreachable")  # pragma: no cover  # the last try returns or raises
+
+    async def read(self, transaction: Callable[[Connection], T]) -> T:
+        """Run a transaction that only reads."""
+        return await self.write(transaction)
+
+    def lock(self) -> None:
+        """Any number of services may share PostgreSQL."""
+
+    async def close(self) -> None:
+        """Give every connection back."""
+        await self._engine.dispose()

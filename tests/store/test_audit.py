@@ -1,0 +1,85 @@
+"""The audit finds each kind of broken book, and nothing where the books close."""
+
+from collections.abc import Callable
+
+import pytest
+from sqlalchemy import Executable, delete, insert, text, update
+
+from service.model import Disposition, EventState
+from service.schema import attempts, deliveries, events
+from service.store import Store
+from service.store.ledger import OFFENDERS_MAX
+from tests.support.clock import Clock
+from tests.support.log import bury, by_hand, change, claim, conclusion, pending_ids, receive, rows
+
+pytestmark = pytest.mark.anyio
+
+
+async def good_books(store: Store, clock: Clock) -> None:
+    """An event of every state: 1 delivered, 2 merged into it, 3 dead, 4 ignored, 5 and 6 pending."""
+    await receive(store, clock, change("1", "1"), change("2", "1"), change("3", "3"))
+    await receive(store, clock, change("4", "4", ignored="deleted in the CRM"))
+    first, third = await claim(store, clock)
+    one, two = await pending_ids(store, first)
+    merged = Disposition(two, EventState.MERGED, by_event_id=one)
+    done = conclusion(clock, [Disposition(one, EventState.DELIVERED), merged])
+    await store.deliveries.record(first, done, now=clock())
+    await bury(store, clock, third)
+    await receive(store, clock, change("5", "5"))
+    await receive(store, clock, change("6", "1"))
+
+
+def letters(state: str, object_id: str) -> Callable[..., Executable]:
+    here = (deliveries.c.state == state, deliveries.c.object_id == object_id)
+    return lambda **values: update(deliveries).where(*here).values(**values)
+
+
+def event(key: str) -> Callable[..., Executable]:
+    return lambda **values: update(events).where(events.c.dedup_key == key).values(**values)
+
+
+async def test_good_books_close(store: Store, clock: Clock) -> None:
+    await good_books(store, clock)
+    assert await store.ledger.counts() == {"delivered": 1, "merged": 1, "dead": 1, "ignored": 1, "pending": 2}
+    assert await store.ledger.audit() == []
+
+
+@pytest.mark.parametrize(
+    ("name", "key", "broken"),
+    [
+        ("events in no known state", "1", event("1")(state="lost")),
+        ("pending events without an open delivery", "5", delete(deliveries).where(deliveries.c.object_id == "5")),
+        ("pending events without an open delivery", "6", letters("pending", "1")(state="skipped")),
+        ("delivered events without an attempt", "1", event("1")(attempt_id=None)),
+        ("delivered events without an attempt", "1", delete(attempts).where(attempts.c.outcome == "applied")),
+        ("merged events that name no other event", "2", event("2")(by_event_id=None)),
+        ("merged events that name no other event", "2", event("2")(by_event_id=10**6)),
+        ("merged events that name no other event", "2", event("2")(by_event_id=events.c.id)),
+        ("dead events without a dead letter", "3", event("3")(delivery_id=None)),
+        ("dead events without a dead letter", "3", letters("dead", "3")(state="delivered")),
+        ("ignored events without a reason", "4", event("4")(reason=None)),
+    ],
+)  # fmt: skip
+async def test_a_broken_book_is_found(store: Store, clock: Clock, name: str, key: str, broken: Executable) -> None:
+    await good_books(store, clock)
+    await by_hand(store, broken)
+    ids = {row["dedup_key"]: row["id"] for row in await rows(store, events)}
+    assert [(found.name, found.count, found.ids) for found in await store.ledger.audit()] == [(name, 1, (ids[key],))]
+
+
+async def test_two_open_deliveries_of_one_contact_are_found(store: Store, clock: Clock) -> None:
+    """The index forbids them; the audit does not lean on the index."""
+    await good_books(store, clock)
+    (open_one,) = [dict(row) for row in await rows(store, deliveries) if row["object_id"] == "5"]
+    await by_hand(store, text("DROP INDEX uq_deliveries_open"))
+    await by_hand(store, insert(deliveries).values(open_one | {"id": 1_000}))
+    (found,) = await store.ledger.audit()
+    assert (found.name, found.count, found.ids) == ("contacts with two open deliveries", 1, (open_one["id"],))
+
+
+async def test_a_finding_names_the_first_of_many(store: Store, clock: Clock) -> None:
+    await receive(store, clock, *(change(str(number), str(number)) for number in range(OFFENDERS_MAX + 5)))
+    await by_hand(store, delete(deliveries))
+    (found,) = await store.ledger.audit()
+    assert found.count == OFFENDERS_MAX + 5
+    assert found.ids == tuple(row["id"] for row in (await rows(store, events))[:OFFENDERS_MAX])

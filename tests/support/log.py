@@ -1,0 +1,128 @@
+"""Changes, arrivals and conclusions as the pipeline makes them, and a look at any table by hand."""
+
+import json
+from datetime import datetime
+from typing import Any, Final
+
+from sqlalchemy import Connection, Engine, Executable, RowMapping, Table, select
+
+from service.model import (
+    Action,
+    Arrival,
+    Attempt,
+    Change,
+    Conclusion,
+    Delivery,
+    Disposition,
+    EventState,
+    InboundRequest,
+    Next,
+    Outcome,
+    OutcomeKind,
+    Record,
+    Verdict,
+)
+from service.store import Store
+from service.store.embedded import Embedded
+from tests.support.clock import Clock
+
+SOURCE: Final = "pipedrive"
+ACCOUNT: Final = "default"
+PERSON: Final = "451"
+ADA: Final = "con_7f3e1c52-6c1f-4b5c-9a62-0b7c3b1f0a11"
+LEASE_S: Final = 60.0
+
+
+def change(key: str = "d1f0-1", object_id: str = PERSON, *, values: Record | None = None, **other: Any) -> Change:  # noqa: ANN401  # any of a change's fields
+    """Return a change of a person, as Pipedrive would tell it."""
+    fields: dict[str, Any] = {"object_type": "person", "action": Action.UPDATED, **other}
+    return Change(key, fields.pop("object_type"), object_id, fields.pop("action"), values=values or {}, **fields)
+
+
+def arrival(*changes: Change, at: datetime, source: str = SOURCE, request: InboundRequest | None = None) -> Arrival:
+    """Return a verified request with these changes in it."""
+    body = json.dumps({"meta": {"entity": "person", "ids": [one.dedup_key for one in changes]}}).encode()
+    url = f"https://hooks.northwind.example/webhooks/{source}"
+    posted = InboundRequest("POST", url, {"content-type": "application/json"}, body)
+    return Arrival(source, ACCOUNT, at, request or posted, changes)
+
+
+async def receive(store: Store, clock: Clock, *changes: Change, source: str = SOURCE) -> None:
+    """Log these changes as one request that arrives now."""
+    await store.intake.append(arrival(*changes, at=clock(), source=source))
+
+
+async def claim(store: Store, clock: Clock, *, limit: int = 10, owner: str = "replica-a") -> list[Delivery]:
+    """Claim what is due now for a minute."""
+    return await store.deliveries.claim(
+        account=ACCOUNT, owner=owner, now=clock(), lease_until=clock.after(LEASE_S), limit=limit
+    )
+
+
+async def claim_one(store: Store, clock: Clock) -> Delivery:
+    """Claim the one delivery that is due."""
+    (delivery,) = await claim(store, clock)
+    return delivery
+
+
+def ends(*event_ids: int, state: EventState = EventState.DELIVERED, reason: str | None = None) -> list[Disposition]:
+    """Say that these events end in one state."""
+    return [Disposition(event_id, state, reason) for event_id in event_ids]
+
+
+def conclusion(
+    clock: Clock,
+    dispositions: list[Disposition] | None = None,
+    *,
+    kind: OutcomeKind = OutcomeKind.APPLIED,
+    verdict: Verdict | None = None,
+    uuid: str | None = ADA,
+    fields: tuple[str, ...] = (),
+    **other: Any,  # noqa: ANN401  # any of a conclusion's fields
+) -> Conclusion:
+    """Return what a try that began now leaves behind; without a verdict it ended well."""
+    attempt = Attempt(clock(), 84, Outcome(kind, 200), uuid, fields)
+    return Conclusion(
+        attempt, verdict or Verdict(Next.DONE, kind.value), dispositions=tuple(dispositions or ()), **other
+    )
+
+
+async def pending_ids(store: Store, delivery: Delivery) -> list[int]:
+    """Return the ids of the events that a delivery is about."""
+    events, _ = await store.deliveries.pending(delivery)
+    return [event.id for event in events]
+
+
+async def finish(store: Store, clock: Clock, delivery: Delivery, **other: Any) -> bool:  # noqa: ANN401  # as conclusion
+    """Record that all of a delivery's pending events were delivered."""
+    done = conclusion(clock, ends(*await pending_ids(store, delivery)), **other)
+    return await store.deliveries.record(delivery, done, now=clock())
+
+
+async def bury(store: Store, clock: Clock, delivery: Delivery, reason: str = "rejected (422): email") -> bool:
+    """Record that ChartMogul will not have it: the delivery and its events become a dead letter."""
+    dead = ends(*await pending_ids(store, delivery), state=EventState.DEAD, reason=reason)
+    refused = conclusion(clock, dead, kind=OutcomeKind.REJECTED, verdict=Verdict(Next.DEAD, reason))
+    return await store.deliveries.record(delivery, refused, now=clock())
+
+
+async def rows(store: Store, table: Table) -> list[RowMapping]:
+    """Return every row of a table, oldest first."""
+    every = select(table).order_by(*table.primary_key.columns)
+    return await store._database.read(lambda connection: list(connection.execute(every).mappings()))
+
+
+async def by_hand(store: Store, *statements: Executable) -> None:
+    """Run statements that the store itself would not."""
+
+    def run(connection: Connection) -> None:
+        for statement in statements:
+            connection.execute(statement)
+
+    await store._database.write(run)
+
+
+def writing_engine(store: Store) -> Engine:
+    """Return the engine that a store writes with, to listen to."""
+    engine: Any = store._database._engine
+    return engine._writer if isinstance(engine, Embedded) else engine._engine.sync_engine
