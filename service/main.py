@@ -2,10 +2,12 @@
 
 import asyncio
 import contextlib
+import gc
 import logging
 import os
 import random
 import secrets
+import signal
 import socket
 import sys
 from collections.abc import AsyncIterator, Callable
@@ -24,17 +26,20 @@ from service import __version__, chartmogul
 from service.chartmogul import ChartMogul
 from service.config import Config
 from service.config.settings import Account, Settings
-from service.errors import StoreError
+from service.errors import ServiceError, StoreError, StoreUnavailable
 from service.pipeline import Pipeline, Policy
 from service.resolver import Resolver
 from service.store import Store
 from service.web.health import Health, health_routes
-from service.web.hooks import Hooks
+from service.web.hooks import Front, Hooks
 from service.web.problems import problem_handlers
+from service.web.protocol import BoundedHttp
 from service.worker import Worker
 
 FLUSH_EVERY_S: Final = 1.0
 """How often refusals are written down."""
+CONNECTIONS_MAX: Final = 1_000
+"""Connections at a time; who comes beyond is answered 503."""
 GRACEFUL_S: Final = 5
 """How long a stop waits for requests that are being answered."""
 PACE_WAIT_MAX: Final = timedelta(seconds=5)
@@ -65,7 +70,12 @@ def open_store(settings: Settings) -> Store:
     url = settings.database_url.get_secret_value()
     database = make_url(url)
     if database.get_backend_name() == "sqlite" and database.database:
-        Path(database.database).parent.mkdir(parents=True, exist_ok=True)
+        directory = Path(database.database).parent
+        try:
+            directory.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            cause = f"the directory {directory} cannot be made: {error.strerror}"
+            raise StoreUnavailable(cause, hint="set DATA_DIR or DATABASE_URL") from None
     return Store(url, waiting_max=settings.intake_waiting_max)
 
 
@@ -125,18 +135,20 @@ def create_app(config: Config, *, clock: Callable[[], datetime] = real_clock) ->
             await service.worker.start()
             stack.push_async_callback(service.worker.stop)
             health.ready = True
+            _settle_memory()
             log.info("started", version=__version__, store=service.store.engine, migrated=migrated)
             yield
             health.ready = False
             log.info("stopping")
 
-    app = FastAPI(
+    app = Front(
         title="crm-to-chartmogul",
         version=__version__,
         lifespan=lifespan,
         docs_url=None,
         redoc_url=None,
         openapi_url=None,
+        redirect_slashes=False,  # a sender that is redirected may take it for success
         exception_handlers=problem_handlers(),
     )
     hooks = Hooks(
@@ -148,22 +160,27 @@ def create_app(config: Config, *, clock: Callable[[], datetime] = real_clock) ->
         wake=service.worker.wake,
         clock=clock,
     )
-    # Plain Starlette routes: FastAPI's parameter handling costs more than all of verifying and parsing.
-    app.router.routes.append(hooks.route())
+    app.hooks = hooks
     app.include_router(health_routes(health))
     app.state.service = service
     return app
 
 
 def run_server(config: Config) -> int:
-    """Serve until told to stop; return the exit code."""
+    """Serve until told to stop; return the exit code: 0 then, 1 where it could not start. The log says why."""
     settings = config.settings
     configure_logging(settings)
+    try:
+        listener = _listen(settings.host, settings.port)
+        app = create_app(config)
+    except ServiceError as error:
+        log.critical("cannot_start", cause=error.cause, hint=error.hint)
+        return 1
     server = uvicorn.Server(
         uvicorn.Config(
-            create_app(config),
-            host=settings.host,
-            port=settings.port,
+            app,
+            http=BoundedHttp,
+            limit_concurrency=CONNECTIONS_MAX,
             log_config=None,
             access_log=False,
             server_header=False,
@@ -171,7 +188,10 @@ def run_server(config: Config) -> int:
             timeout_graceful_shutdown=GRACEFUL_S,
         )
     )
-    server.run()
+    # Once all is stopped in good order, uvicorn raises the signal again, which would end the process as if it had died.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    with listener, contextlib.suppress(KeyboardInterrupt, SystemExit):
+        server.run(sockets=[listener])
     return 0 if server.started else 1
 
 
@@ -203,6 +223,27 @@ def configure_logging(settings: Settings) -> None:
     logging.basicConfig(level=max(level, logging.WARNING), handlers=[stream], force=True)
     # Whatever uvicorn would trace was told before, without values.
     logging.getLogger("uvicorn.error").setLevel(logging.CRITICAL)
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    """Take the port; nobody is answered on it until the service is ready."""
+    listener = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
+    try:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind((host, port))
+    except (OSError, UnicodeError) as error:
+        listener.close()
+        raise ServiceError(f"cannot listen on {host} port {port}: {error}", hint="set HOST and PORT") from None
+    return listener
+
+
+def _settle_memory() -> None:
+    """Let the collector pass over what lives as long as the process: modules, statements and configuration.
+
+    Otherwise every full collection walks all of it, in the middle of some request.
+    """
+    gc.collect()
+    gc.freeze()
 
 
 async def _prepare(service: Service) -> bool:

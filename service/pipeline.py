@@ -108,7 +108,8 @@ class Pipeline:
             settled = map_events(configured, events)
             if configured is None or not settled.mapped:
                 return await self._conclude(delivery, started_at, settled, Outcome(OutcomeKind.UNCHANGED))
-            newest_first = sorted((event for event, _ in settled.mapped), key=lambda event: event.order, reverse=True)
+            # All of them: one that has nothing to send may still be the one that names the person.
+            newest_first = sorted(events, key=lambda event: event.order, reverse=True)
             resolved = await self._resolver.resolve(
                 configured.resolve,
                 [event.change for event in newest_first],
@@ -176,6 +177,8 @@ class Pipeline:
         configured = self._sources.get(delivery.source)
         if outcome.kind is OutcomeKind.CONTACT_UNKNOWN and configured and configured.on_unknown is OnUnknown.SKIP:
             verdict = Verdict(Next.SKIP, f"{verdict.reason}; on_unknown is skip", hint=verdict.hint)
+        if not settled.mapped and verdict.next is Next.DONE:
+            verdict = Verdict(Next.SKIP, "nothing in it is for ChartMogul", hint="see the reason of each event")
         sent = {} if planned is None else {name: one.value for name, one in planned.send.items()}
         applied = verdict.next is Next.DONE and planned is not None
         compared = compare(sent, outcome.answer) if applied and outcome.answer is not None else None

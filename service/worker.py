@@ -9,12 +9,14 @@ from typing import Final
 import structlog
 
 from service.errors import StoreError
-from service.model import Conclusion, Delivery
+from service.model import Conclusion, Delivery, EventState, Next
 from service.pipeline import Pipeline
 from service.store import Store
 
 POLL_S: Final = 1.0
 """A lost wake-up costs this at most."""
+CLAIM_EVERY_S: Final = 0.01
+"""Between two claims: in a burst every webhook wakes the loop, and a claim is a transaction."""
 RECLAIM_EVERY_S: Final = 5.0
 """How often expired leases and paused accounts are looked at."""
 STORE_DOWN_S: Final = 1.0
@@ -39,6 +41,7 @@ class Worker:
         owner: str,
         lease: timedelta,
         clock: Callable[[], datetime],
+        stop_s: float = STOP_S,
     ) -> None:
         self._pipeline = pipeline
         self._store = store
@@ -46,6 +49,8 @@ class Worker:
         self._owner = owner
         self._lease = lease
         self._clock = clock
+        self._stop_s = stop_s
+        self._stopping = False
         self._running: dict[str, set[asyncio.Task[None]]] = {account: set() for account in parallel}
         self._woken = asyncio.Event()
         self._loop: asyncio.Task[None] | None = None
@@ -65,22 +70,17 @@ class Worker:
         """Take back what a former life left behind, and begin to deliver."""
         await self._store.deliveries.reclaim(now=self._clock(), everything=self._store.embedded)
         self._loop = asyncio.create_task(self._run())
+        self._loop.add_done_callback(_tell_fault)
 
     async def stop(self) -> None:
-        """Claim nothing more, and wait up to 10 s for what is under way."""
-        if self._loop is not None:
-            self._loop.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._loop
-        running = set().union(*self._running.values())
-        if running:
-            _, late = await asyncio.wait(running, timeout=STOP_S)
-            for task in late:
-                task.cancel()
-            await asyncio.gather(*late, return_exceptions=True)
+        """Claim nothing more, and wait up to 10 s for what is under way; what is late is cancelled."""
+        self._stopping = True
+        self._woken.set()
+        await _end({self._loop} if self._loop is not None else set(), self._stop_s)
+        await _end(set().union(*self._running.values()), self._stop_s)
 
     async def _run(self) -> None:
-        while True:
+        while not self._stopping:
             self._woken.clear()
             try:
                 await self._look_after()
@@ -90,6 +90,7 @@ class Worker:
                 wait_s = STORE_DOWN_S
                 await asyncio.sleep(wait_s)
                 continue
+            await asyncio.sleep(min(CLAIM_EVERY_S, wait_s))
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(wait_s):
                     await self._woken.wait()
@@ -181,6 +182,16 @@ class Worker:
             events=len(conclusion.dispositions),
             duration_ms=attempt.duration_ms,
         )
+        for end in conclusion.dispositions:
+            if end.state is EventState.DEAD and verdict.next is not Next.DEAD:
+                log.warning(
+                    "unmappable",
+                    source=delivery.source,
+                    object_id=delivery.object_id,
+                    event_id=end.event_id,
+                    reason=end.reason,
+                    hint="mend the mapping, then replay",
+                )
         for attribute in conclusion.ignored_attributes:
             if (delivery.account, attribute) in self._told:
                 continue  # once is enough: health keeps the count
@@ -193,7 +204,22 @@ class Worker:
             )
 
 
-def _where(error: Exception) -> str:
+async def _end(tasks: set[asyncio.Task[None]], timeout_s: float) -> None:
+    """Wait for tasks, and cancel those that are late."""
+    if tasks:
+        _, late = await asyncio.wait(tasks, timeout=timeout_s)
+        for task in late:
+            task.cancel()
+        await asyncio.gather(*late, return_exceptions=True)
+
+
+def _tell_fault(loop: asyncio.Task[None]) -> None:
+    """Say at once that nothing is delivered any more; health goes on saying it."""
+    if not loop.cancelled() and (error := loop.exception()) is not None:
+        log.critical("worker_stopped", cause=_where(error), hint="restart the service, and report this line to us")
+
+
+def _where(error: BaseException) -> str:
     """Name an unexpected error without its text, which may hold a value."""
     trace = error.__traceback__
     while trace is not None and trace.tb_next is not None:

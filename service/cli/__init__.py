@@ -3,6 +3,7 @@
 0 done · 1 failed · 2 wrong usage or configuration · 3 refused, or something was found
 """
 
+import os
 import sys
 
 import typer
@@ -34,5 +35,14 @@ def main() -> None:
     except ServiceError as error:
         sys.stderr.write(f"{error.name}: {error.cause}\n" + (f"  hint: {error.hint}\n" if error.hint else ""))
         sys.exit(FAILED)
-    except BrokenPipeError:  # `… | head` has seen enough
-        sys.stderr.close()
+    finally:
+        _flush()
+
+
+def _flush() -> None:
+    """Write what is left; for a reader that has seen enough (`… | head`), end as typer does: with 1 and no word."""
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # the interpreter will try once more
+        sys.exit(FAILED)

@@ -8,6 +8,7 @@ from typing import Annotated, Any, TypeVar
 import typer
 
 from service.cli.output import AsJson, print_json, print_lines
+from service.model import DeliveryState, EventState
 
 T = TypeVar("T")
 
@@ -27,7 +28,7 @@ def events(
     *,
     source: SourceName = None,
     contact: Annotated[str | None, typer.Option("--id", help="Only those of this CRM record.")] = None,
-    state: Annotated[str | None, typer.Option(help="pending delivered merged unchanged ignored dead")] = None,
+    state: Annotated[EventState | None, typer.Option(help="Only those in this state.")] = None,
     limit: Limit = 50,
     as_json: AsJson = False,
 ) -> None:
@@ -39,7 +40,7 @@ def events(
 def deliveries(
     *,
     source: SourceName = None,
-    state: Annotated[str | None, typer.Option(help="pending leased delivered skipped dead")] = None,
+    state: Annotated[DeliveryState | None, typer.Option(help="Only those in this state.")] = None,
     limit: Limit = 50,
     as_json: AsJson = False,
 ) -> None:

@@ -14,6 +14,7 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 def print_json(document: Any) -> None:  # noqa: ANN401  # whatever JSON can hold
     """Print a document as JSON, times as ISO 8601 in UTC."""
     sys.stdout.write(orjson.dumps(document, option=orjson.OPT_INDENT_2 | orjson.OPT_UTC_Z).decode() + "\n")
+    sys.stdout.flush()  # `serve` runs on after it, and who reads a pipe must not wait until it ends
 
 
 def print_lines(lines: Sequence[Mapping[str, Any]], columns: Sequence[str], *, as_json: bool) -> None:

@@ -3,19 +3,21 @@
 import asyncio
 from collections.abc import Callable, Mapping
 from datetime import datetime
+from http import HTTPStatus
 from typing import Final
 
 import structlog
-from starlette.requests import ClientDisconnect, Request
+from fastapi import FastAPI
 from starlette.responses import Response
-from starlette.routing import Route
+from starlette.types import Receive, Scope, Send
 
 from service.errors import ParseError, RequestError, ServiceError, TooLarge, UnknownSource
 from service.model import InboundRequest
 from service.pipeline import ConfiguredSource, Pipeline
 from service.store.refusals import Refusal, Refusals
-from service.web.problems import problem, status_of
+from service.web.problems import answer, problem, status_of
 
+PREFIX: Final = "/webhooks/"
 HEADERS_MAX: Final = 100
 """Headers of one request."""
 READ_TIMEOUT_S: Final = 15.0
@@ -40,6 +42,7 @@ class Hooks:
         body_max_bytes: int,
         wake: Callable[[], None],
         clock: Callable[[], datetime],
+        read_timeout_s: float = READ_TIMEOUT_S,
     ) -> None:
         self._pipeline = pipeline
         self._refusals = refusals
@@ -48,69 +51,104 @@ class Hooks:
         self._body_max_bytes = body_max_bytes
         self._wake = wake
         self._clock = clock
+        self._read_timeout_s = read_timeout_s
 
-    def route(self) -> Route:
-        """Return the one route."""
-        return Route("/webhooks/{source}", self._post, methods=["POST"])
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request for ``/webhooks/…``, as an ASGI application."""
+        try:
+            response = await self._answer(scope, receive)
+        except Exception as error:  # noqa: BLE001  # nobody above tells it in our form
+            log.error("fault", path=scope["path"], cause=type(error).__name__)  # noqa: TRY400  # a trace may hold a value
+            response = answer(HTTPStatus.INTERNAL_SERVER_ERROR, "fault")
+        await response(scope, receive, send)
 
-    async def _post(self, request: Request) -> Response:
-        name = request.path_params["source"]
+    async def _answer(self, scope: Scope, receive: Receive) -> Response:
+        if scope["method"] != "POST":
+            return answer(HTTPStatus.METHOD_NOT_ALLOWED, "method_not_allowed", headers={"allow": "POST"})
+        name = scope["path"].removeprefix(PREFIX)
         body = b""
         try:
             configured = self._sources.get(name)
             if configured is None:
                 raise UnknownSource("no source of that name is configured", hint="see `sources` in the configuration")
-            body = await self._read(request)
-            receipt = await self._pipeline.receive(configured, self._inbound(request, body))
+            headers = _headers(scope)
+            body = await self._read(headers, receive)
+            receipt = await self._pipeline.receive(configured, self._inbound(scope, headers, body))
         except ServiceError as error:
-            return self._refuse(name, request, len(body), error)
+            return self._refuse(name, scope, len(body), error)
         if receipt.accepted:
             self._wake()
         log.info("received", source=name, accepted=receipt.accepted, duplicates=receipt.duplicates, size=len(body))
         reply = configured.source.accept(accepted=receipt.accepted, duplicates=receipt.duplicates)
         return Response(reply.body, reply.status, reply.headers)
 
-    async def _read(self, request: Request) -> bytes:
+    async def _read(self, headers: Mapping[str, str], receive: Receive) -> bytes:
         """Read the body within its limit, counting what arrives rather than what is announced."""
         limit = self._body_max_bytes
-        announced = request.headers.get("content-length", "0")
+        announced = headers.get("content-length", "0")
         if not announced.isdecimal() or len(announced) > len(str(limit)) or int(announced) > limit:
             raise TooLarge(f"the body is larger than {limit} bytes", hint="raise BODY_MAX_BYTES")
         chunks: list[bytes] = []
-        size = 0
+        size, more = 0, True
         try:
-            async with asyncio.timeout(READ_TIMEOUT_S):
-                async for chunk in request.stream():
+            async with asyncio.timeout(self._read_timeout_s):
+                while more:
+                    message = await receive()
+                    if message["type"] != "http.request":
+                        raise ParseError("the body did not arrive whole")
+                    chunk, more = message.get("body", b""), message.get("more_body", False)
                     size += len(chunk)
                     if size > limit:
                         raise TooLarge(f"the body is larger than {limit} bytes", hint="raise BODY_MAX_BYTES")
                     chunks.append(chunk)
-        except (TimeoutError, ClientDisconnect):
+        except TimeoutError:
             raise ParseError("the body did not arrive whole") from None
         return chunks[0] if len(chunks) == 1 else b"".join(chunks)
 
-    def _inbound(self, request: Request, body: bytes) -> InboundRequest:
+    def _inbound(self, scope: Scope, headers: Mapping[str, str], body: bytes) -> InboundRequest:
         """Return the request as it was signed: the public address, the raw path and query, the raw body."""
-        scope = request.scope
-        if len(scope["headers"]) > HEADERS_MAX:
-            raise TooLarge(f"more than {HEADERS_MAX} headers")
-        headers: dict[str, str] = {}
-        for raw_name, raw_value in scope["headers"]:
-            name, value = raw_name.decode("latin-1").lower(), raw_value.decode("latin-1")
-            headers[name] = f"{headers[name]}, {value}" if name in headers else value
         target = (scope.get("raw_path") or scope["path"].encode()).decode("latin-1")
         if scope["query_string"]:
             target += "?" + scope["query_string"].decode("latin-1")
         base = self._public_url or f"{scope['scheme']}://{headers.get('host', '')}"
-        return InboundRequest(request.method, base + target, headers, body)
+        return InboundRequest(scope["method"], base + target, headers, body)
 
-    def _refuse(self, name: str, request: Request, size: int, error: ServiceError) -> Response:
+    def _refuse(self, name: str, scope: Scope, size: int, error: ServiceError) -> Response:
         """Answer, and tell the operator why: a refused request of our own fault is no refusal, but it is logged."""
         status = status_of(error)
         shown = name[:SOURCE_SHOWN_MAX] if name.isprintable() and name.isascii() else "?"
         log.warning("refused", source=shown, status=status.value, error=error.name, cause=error.cause, hint=error.hint)
         if isinstance(error, RequestError):
-            names = sorted({key.decode("latin-1").lower() for key, _ in request.scope["headers"][:NAMES_MAX]})
+            names = sorted({key.decode("latin-1").lower() for key, _ in scope["headers"][:NAMES_MAX]})
             printable = " ".join(key for key in names if key.isprintable())
             self._refusals.add(Refusal(self._clock(), shown, f"{error.name}: {error.cause}", printable, size))
         return problem(error)
+
+
+class Front(FastAPI):
+    """The application, with webhooks answered before its middlewares, which cost more than verifying and parsing."""
+
+    hooks: Hooks
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer webhooks by ``hooks``, everything else as FastAPI does."""
+        if scope["type"] == "http" and scope["path"].startswith(PREFIX) and is_name(scope["path"][len(PREFIX) :]):
+            await self.hooks(scope, receive, send)
+        else:
+            await super().__call__(scope, receive, send)
+
+
+def is_name(text: str) -> bool:
+    """Say whether a text may be a source's name in a path."""
+    return bool(text) and "/" not in text
+
+
+def _headers(scope: Scope) -> dict[str, str]:
+    """Return the headers by lower-case name, repeated ones joined."""
+    if len(scope["headers"]) > HEADERS_MAX:
+        raise TooLarge(f"more than {HEADERS_MAX} headers")
+    headers: dict[str, str] = {}
+    for raw_name, raw_value in scope["headers"]:
+        name, value = raw_name.decode("latin-1").lower(), raw_value.decode("latin-1")
+        headers[name] = f"{headers[name]}, {value}" if name in headers else value
+    return headers
