@@ -215,10 +215,14 @@ class Arrival:
 
 @dataclass(frozen=True, slots=True)
 class Receipt:
-    """What the log made of an arrival: how many of its changes were new, and how many it already had."""
+    """What the log made of an arrival: how many of its changes were new, and how many it already had.
+
+    ``request_id`` names the request in the log, None where nothing in it was new and so nothing of it is kept.
+    """
 
     accepted: int
     duplicates: int
+    request_id: int | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True, slots=True)

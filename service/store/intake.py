@@ -128,7 +128,7 @@ class _Statements:
         marks = sorted({arrival.source for arrival in arrivals})
         connection.execute(self._mark_sources, [{"source": source, "received_at": now} for source in marks])
         return [
-            Receipt(new[request_id], len(arrival.changes) - new[request_id])
+            Receipt(new[request_id], len(arrival.changes) - new[request_id], request_id if new[request_id] else None)
             for arrival, request_id in zip(arrivals, request_ids, strict=True)
         ]
 

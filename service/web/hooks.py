@@ -78,7 +78,14 @@ class Hooks:
             return self._refuse(name, scope, len(body), error)
         if receipt.accepted:
             self._wake()
-        log.info("received", source=name, accepted=receipt.accepted, duplicates=receipt.duplicates, size=len(body))
+        log.info(
+            "received",
+            source=name,
+            request=receipt.request_id,
+            accepted=receipt.accepted,
+            duplicates=receipt.duplicates,
+            size=len(body),
+        )
         reply = configured.source.accept(accepted=receipt.accepted, duplicates=receipt.duplicates)
         return Response(reply.body, reply.status, reply.headers)
 

@@ -119,13 +119,14 @@ def _show(console: Console, ending: Ending) -> None:
     console.print()
     console.print(table)
     for contact in ending.contacts:
-        held = Table(title=f"{contact['email']}  {contact['uuid']}", title_justify="left", pad_edge=False)
+        held = Table(pad_edge=False)
         held.add_column("field")
         held.add_column("ChartMogul holds")
         for name, value in contact_fields(contact).items():
             if value not in (None, "") and name not in _PLUMBING:
                 held.add_row(name, str(value))
-        console.print()
+        # Not as the table's title, which would be broken at the table's width.
+        console.print(f"\n[italic]{contact['email']}  {contact['uuid']}[/]", highlight=False)
         console.print(held)
     console.print(f"\n{len(ending.events)} changes, {ending.patches} PATCH calls.", highlight=False)
     for reason in ending.health["reasons"]:

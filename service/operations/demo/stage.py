@@ -110,15 +110,15 @@ class Stage:
             stage.wait_for(f"{service_url}/health/ready", "serve")
             yield stage
 
-    def wait_for(self, url: str, verb: str) -> None:
-        """Return once an address answers 200."""
-        deadline = time.monotonic() + START_TIMEOUT_S
+    def wait_for(self, url: str, verb: str, *, timeout_s: float = START_TIMEOUT_S) -> None:
+        """Return once an address answers 200. Raises DemoError, with the process's last words, when it never does."""
+        deadline = time.monotonic() + timeout_s
         while time.monotonic() < deadline:
             with contextlib.suppress(httpx.TransportError):
                 if httpx.get(url, trust_env=False).status_code == 200:  # noqa: PLR2004  # HTTP's OK
                     return
             time.sleep(0.05)
-        raise DemoError(f"`{verb}` did not start within {START_TIMEOUT_S:.0f} s", hint=self.log_tail(verb))
+        raise DemoError(f"`{verb}` did not start within {timeout_s:g} s", hint=self.log_tail(verb))
 
     def log_tail(self, verb: str) -> str:
         """Return the last lines that a process wrote."""
