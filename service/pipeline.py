@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from typing import Any, Final
+from typing import Any, Final, assert_never
 
 from service import retry
 from service.chartmogul import ChartMogul
@@ -238,6 +238,8 @@ def _ends(settled: Settled, planned: Plan | None, verdict: Verdict) -> tuple[Dis
             return tuple(Disposition(event.id, EventState.DEAD, verdict.reason) for event, _ in settled.mapped)
         case Next.SKIP:
             return tuple(Disposition(event.id, EventState.IGNORED, verdict.reason) for event, _ in settled.mapped)
+        case _:
+            assert_never(verdict.next)
 
 
 def _confirmed(planned: Plan, now: datetime, names: Sequence[str]) -> dict[str, Confirmed]:

@@ -79,9 +79,7 @@ def inspect(
     captured = inspecting.read_capture(sys.stdin.buffer.read() if str(request) == "-" else _read(request))
     name = source or inspecting.source_of(captured)
     loaded = load(config_file=config, need_api_key=False, only=[name])
-    configured = loaded.sources.get(name)
-    if configured is None:
-        raise typer.BadParameter(f"no source {name!r} in the configuration", param_hint="--source")
+    configured = loaded.sources[name]
     clear_with = "" if loaded.settings.clear_with == "blank" else None
     found = inspecting.inspect(configured, captured, now=_instant(now) or real_clock(), clear_with=clear_with)
     print_json(_shape(found))

@@ -100,9 +100,7 @@ def sample(
 
     loaded = load(config_file=config, need_api_key=False, only=[source])
     here = f"http://127.0.0.1:{loaded.settings.port}"
-    configured = loaded.sources.get(source)
-    if configured is None:
-        raise typer.BadParameter(f"no source {source!r} in the configuration", param_hint="source")
+    configured = loaded.sources[source]
     fields: dict[str, Any] = {**PERSON, **dict(_pair(text) for text in field or [])}
     request = sample_request(
         configured,

@@ -1,24 +1,30 @@
 """Intake: arrivals become events, and those that wait at the same time share one synced commit."""
 
 import asyncio
+import secrets
 from collections import Counter
 from collections.abc import Sequence
-from datetime import datetime
 from functools import partial
 from typing import Any, Final
 
-from sqlalchemy import Connection, delete, insert, text
+from sqlalchemy import Connection, delete, text
 
 from service.errors import Overloaded, StoreError, StoreUnavailable
 from service.model import Arrival, Change, EventState, Receipt, to_micros
 from service.schema import OPEN, deliveries, events, requests, source_marks
 from service.store.database import Database, upserting
 from service.store.payloads import pack_change, pack_request
+from service.store.prepared import Prepared
 
 GROUP_MAX: Final = 256
 """Arrivals that share one commit at most."""
+BURST: Final = 8
+"""Arrivals in one group from which speed counts more than space: then nothing is compressed."""
+LANE_BITS: Final = 10
 FUTURE_MAX_S: Final = 3600
 """A sender's clock further ahead of ours than this is not believed: arrival orders the change instead."""
+
+_PENDING: Final = EventState.PENDING.value
 
 _Waiting = tuple[Arrival, asyncio.Future[Receipt]]
 
@@ -85,7 +91,8 @@ class _Statements:
 
     def __init__(self, database: Database) -> None:
         upsert = upserting(database)
-        self._insert_requests = insert(requests).returning(requests.c.id, sort_by_parameter_order=True)
+        self._insert_requests = Prepared(upsert(requests), ("id", "source", "received_at", "raw"))
+        self._ids = _Ids()
         self._insert_events = (
             upsert(events)
             .on_conflict_do_nothing(index_elements=["source", "dedup_key"])
@@ -93,11 +100,14 @@ class _Statements:
         )
         # The update of an open delivery changes little, but it locks the row: whoever is closing it must look again.
         opened = upsert(deliveries)
-        self._open_deliveries = opened.on_conflict_do_update(
+        reopened = opened.on_conflict_do_update(
             index_elements=["source", "object_id"],
             index_where=text(OPEN),
             # What a CRM sends now does not wait behind replays, though it joins one.
             set_={"changes": deliveries.c.changes + opened.excluded.changes, "priority": 0},
+        )
+        self._open_deliveries = Prepared(
+            reopened, ("account", "source", "object_id", "state", "opened_at", "due_at", "changes")
         )
         marks = upsert(source_marks)
         self._mark_sources = marks.on_conflict_do_update(
@@ -107,7 +117,7 @@ class _Statements:
     def append(self, arrivals: Sequence[Arrival], connection: Connection) -> list[Receipt]:
         request_ids = self._append_requests(arrivals, connection)
         rows = [
-            _event_row(change, arrival, request_id)
+            _event_row(change, arrival, request_id, compress=len(arrivals) < BURST)
             for arrival, request_id in zip(arrivals, request_ids, strict=True)
             for change in arrival.changes
         ]
@@ -124,7 +134,14 @@ class _Statements:
         now = arrivals[-1].received_at
         if owed:
             # In one order everywhere, so that two replicas never wait for each other.
-            connection.execute(self._open_deliveries, [_delivery_row(*key, owed[key], now) for key in sorted(owed)])
+            due_us = to_micros(now)
+            self._open_deliveries.run(
+                connection,
+                [
+                    (account, source, object_id, _PENDING, due_us, due_us, changes)
+                    for (source, object_id, account), changes in sorted(owed.items())
+                ],
+            )
         marks = sorted({arrival.source for arrival in arrivals})
         connection.execute(self._mark_sources, [{"source": source, "received_at": now} for source in marks])
         return [
@@ -133,11 +150,35 @@ class _Statements:
         ]
 
     def _append_requests(self, arrivals: Sequence[Arrival], connection: Connection) -> list[int]:
+        compress = len(arrivals) < BURST
         rows = [
-            {"source": arrival.source, "received_at": arrival.received_at, "raw": pack_request(arrival.request)}
+            (
+                self._ids.next(received_us := to_micros(arrival.received_at)),
+                arrival.source,
+                received_us,
+                pack_request(arrival.request, compress=compress),
+            )
             for arrival in arrivals
         ]
-        return list(connection.execute(self._insert_requests, rows).scalars())
+        self._insert_requests.run(connection, rows)
+        return [row[0] for row in rows]
+
+
+class _Ids:
+    """Ids for requests that need no round trip: the time in microseconds, and ten bits drawn once for this process.
+
+    Rising, so that rows of one time lie together. Should two replicas ever draw alike within one microsecond, the
+    database refuses the second, whose group is then tried again one by one, with new ids.
+    """
+
+    def __init__(self) -> None:
+        self._lane = secrets.randbits(LANE_BITS)
+        self._last_us = 0
+
+    def next(self, received_us: int) -> int:
+        """Return an id that this process has not given before."""
+        self._last_us = max(received_us, self._last_us + 1)
+        return (self._last_us << LANE_BITS) | self._lane
 
 
 def _refuse(group: Sequence[_Waiting], error: StoreError) -> None:
@@ -146,7 +187,7 @@ def _refuse(group: Sequence[_Waiting], error: StoreError) -> None:
             stored.set_exception(error)
 
 
-def _event_row(change: Change, arrival: Arrival, request_id: int) -> dict[str, Any]:
+def _event_row(change: Change, arrival: Arrival, request_id: int, *, compress: bool) -> dict[str, Any]:
     received_us = to_micros(arrival.received_at)
     order_key = change.order_key
     if order_key is None or order_key > received_us + FUTURE_MAX_S * 1_000_000:
@@ -167,17 +208,5 @@ def _event_row(change: Change, arrival: Arrival, request_id: int) -> dict[str, A
         "state": EventState.IGNORED.value if ignored else EventState.PENDING.value,
         "reason": change.ignored,
         "decided_at": arrival.received_at if ignored else None,
-        "change": pack_change(change),
-    }
-
-
-def _delivery_row(source: str, object_id: str, account: str, changes: int, now: datetime) -> dict[str, Any]:
-    return {
-        "account": account,
-        "source": source,
-        "object_id": object_id,
-        "state": "pending",
-        "changes": changes,
-        "opened_at": now,
-        "due_at": now,
+        "change": pack_change(change, compress=compress),
     }

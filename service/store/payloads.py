@@ -9,19 +9,17 @@ from sqlalchemy import Row
 
 from service.model import Action, Change, InboundRequest
 
-REQUEST_FROM: Final = 512
-"""Bytes from which a request is compressed."""
-CHANGE_FROM: Final = 4096
-"""Bytes from which a change is: most are smaller, and compressing them was a tenth of all that intake costs."""
+_COMPRESS_FROM: Final = 512
+"""Bytes below which compressing costs more than it saves."""
 _LEVEL: Final = 1
 _PLAIN: Final = b"j"
 _PACKED: Final = b"z"
 
 
-def pack_request(request: InboundRequest) -> bytes:
+def pack_request(request: InboundRequest, *, compress: bool = True) -> bytes:
     """Keep a request, headers and body, in the form that ``inspect`` reads."""
     head: dict[str, object] = {"method": request.method, "url": request.url, "headers": dict(request.headers)}
-    return _pack(orjson.dumps(head) + b"\n" + request.body, REQUEST_FROM)
+    return _pack(orjson.dumps(head) + b"\n" + request.body, compress=compress)
 
 
 def unpack_request(packed: bytes) -> InboundRequest:
@@ -41,7 +39,7 @@ def as_capture(request: InboundRequest) -> dict[str, object]:
     return capture
 
 
-def pack_change(change: Change) -> bytes:
+def pack_change(change: Change, *, compress: bool = True) -> bytes:
     """Keep what of a change has no column of its own."""
     rest: dict[str, Any] = {"v": change.values}
     if change.previous is not None:
@@ -56,7 +54,7 @@ def pack_change(change: Change) -> bytes:
         rest["t"] = True
     optional = {"o": change.origin, "a": change.actor, "n": change.tenant, "r": change.attempt}
     rest.update({key: value for key, value in optional.items() if value is not None})
-    return _pack(orjson.dumps(rest), CHANGE_FROM)
+    return _pack(orjson.dumps(rest), compress=compress)
 
 
 def unpack_change(row: Row[Any]) -> Change:
@@ -83,8 +81,8 @@ def unpack_change(row: Row[Any]) -> Change:
     )
 
 
-def _pack(plain: bytes, compressed_from: int) -> bytes:
-    return _PLAIN + plain if len(plain) < compressed_from else _PACKED + zlib.compress(plain, _LEVEL)
+def _pack(plain: bytes, *, compress: bool) -> bytes:
+    return _PLAIN + plain if not compress or len(plain) < _COMPRESS_FROM else _PACKED + zlib.compress(plain, _LEVEL)
 
 
 def _unpack(packed: bytes) -> bytes:

@@ -42,7 +42,13 @@ class Ending:
 
 
 def play(
-    stage: Stage, sources: Mapping[str, ConfiguredSource], store: Store, *, console: Console, now: datetime
+    stage: Stage,
+    sources: Mapping[str, ConfiguredSource],
+    store: Store,
+    *,
+    console: Console,
+    now: datetime,
+    settle_timeout_s: float = SETTLE_TIMEOUT_S,
 ) -> Ending:
     """Send every scene, wait until nothing is owed, and show what became of it. Raises DemoError if it never ends."""
     console.print(f"\n[bold]service[/] {stage.service_url}   [bold]sandbox ChartMogul[/] {stage.sandbox_url}\n")
@@ -56,7 +62,7 @@ def play(
             console.print(line, highlight=False)
             if answer.status != scene.status:
                 wrong.append(f"{scene.caption}: answered {answer.status}, not {scene.status}")
-        health = _settled(client, stage)
+        health = _settled(client, stage, settle_timeout_s)
         contacts = client.get(f"{stage.sandbox_url}/_sandbox/contacts").json()["contacts"]
         requests = client.get(f"{stage.sandbox_url}/_sandbox/requests").json()
     events = tuple(reversed(asyncio.run(_events(store))))
@@ -77,9 +83,9 @@ def _said(answer: Answer) -> str:
     return f"{said['accepted']} new{known}"
 
 
-def _settled(client: httpx.Client, stage: Stage) -> Mapping[str, Any]:
+def _settled(client: httpx.Client, stage: Stage, timeout_s: float) -> Mapping[str, Any]:
     """Wait until the service owes nothing, and return its health."""
-    deadline = time.monotonic() + SETTLE_TIMEOUT_S
+    deadline = time.monotonic() + timeout_s
     while time.monotonic() < deadline:
         health: Mapping[str, Any] = client.get(f"{stage.service_url}/health").json()
         backlog = health.get("backlog", {"pending": 1, "leased": 0})

@@ -82,6 +82,7 @@ class Stage:
     environment: dict[str, str]
     service_url: str
     sandbox_url: str
+    stop_timeout_s: float = STOP_TIMEOUT_S
 
     @classmethod
     @contextlib.contextmanager
@@ -125,7 +126,7 @@ class Stage:
         return "\n".join((self.directory / f"{verb}.log").read_text(errors="replace").splitlines()[-10:])
 
     @contextlib.contextmanager
-    def _process(self, verb: str, *arguments: str) -> Iterator[None]:
+    def _process(self, verb: str, *arguments: str) -> Iterator["subprocess.Popen[bytes]"]:
         with (self.directory / f"{verb}.log").open("wb") as output:
             process = subprocess.Popen(  # noqa: S603  # our own program
                 [sys.executable, "-m", "service", verb, *arguments],
@@ -136,11 +137,11 @@ class Stage:
                 start_new_session=os.name == "posix",  # a Ctrl-C is ours to pass on, in order
             )
             try:
-                yield
+                yield process
             finally:
                 process.send_signal(signal.SIGTERM)
                 try:
-                    process.wait(STOP_TIMEOUT_S)
+                    process.wait(self.stop_timeout_s)
                 except subprocess.TimeoutExpired:
                     process.kill()
                     process.wait()
