@@ -1,5 +1,7 @@
 """Statements compiled once must do what the same statement does when SQLAlchemy runs it."""
 
+from functools import partial
+
 import pytest
 from sqlalchemy import insert
 
@@ -20,10 +22,9 @@ async def test_rows_come_back_as_they_were_given(store: Store, clock: Clock) -> 
     prepared = Prepared(insert(requests), COLUMNS)
     given = [(number, "pipedrive", to_micros(clock()), b"j{}") for number in (1, 2)]
     for row in given:  # the second time it is compiled already
-        await store._database.write(lambda connection, row=row: prepared.run(connection, [row]))
-    assert [tuple(row.values()) for row in await rows(store, requests)] == [
-        (number, "pipedrive", clock(), b"j{}") for number in (1, 2)
-    ]
+        await store._database.write(partial(prepared.run, rows=[row]))
+    kept = [(row["id"], row["source"], row["received_at"], row["raw"]) for row in await rows(store, requests)]
+    assert kept == [(number, "pipedrive", clock(), b"j{}") for number in (1, 2)]
 
 
 async def test_columns_in_another_order_than_the_table_s_are_refused(store: Store) -> None:

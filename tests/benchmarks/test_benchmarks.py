@@ -1,0 +1,37 @@
+"""Every measure runs, and finds no lost change and no wrong answer; how fast it was is not asked here."""
+
+from pathlib import Path
+
+import orjson
+import pytest
+from rich.console import Console
+
+from tests.benchmarks.__main__ import MEASURES
+from tests.benchmarks.report import Bench, Scale, machine, show, write
+from tests.benchmarks.servers import Cores
+
+SMALLEST = Scale(
+    seconds=0.2,
+    rounds=1,
+    connections=4,
+    contacts=5,
+    latency_ms=10,
+    waiting=200,
+    starts=1,
+    settle_s=0,
+    mappings=200,
+)
+
+
+@pytest.mark.parametrize("name", MEASURES)
+def test_a_measure_loses_nothing_and_tells_every_figure(name: str, tmp_path: Path) -> None:
+    """A benchmark that rots is found here, not when somebody needs a figure."""
+    bench = Bench(tmp_path, SMALLEST, Cores())
+    measured = MEASURES[name](bench)
+    assert list(measured.wrong) == []
+    assert len(measured.rows) >= 2
+    assert {tuple(row) for row in measured.rows} == {tuple(measured.rows[0])}
+    show(measured, Console(quiet=True))
+    write(tmp_path / "bench.json", machine(bench), {name: measured}, at="2026-03-02T09:30:00+00:00")
+    document = orjson.loads((tmp_path / "bench.json").read_bytes())
+    assert [list(row) for row in document["measures"][name]["rows"]] == [list(row) for row in measured.rows]

@@ -1,0 +1,132 @@
+"""Verbs on the log: what each shows for people and for programs, and how it ends."""
+
+import sqlite3
+from pathlib import Path
+
+import pytest
+
+from tests.cli.conftest import Verb, World
+from tests.support.verbs import verb
+from tests.support.webhooks import GRACE_UUID
+
+HIDDEN = ("grace.okafor", "nobody@elsewhere", "letmein", "call me")
+
+
+def test_events_are_listed_newest_first(world: World) -> None:
+    lines = world.verb("events", "--json").json
+    assert [line["crm_event_id"] for line in lines] == ["evt-3", "evt-2", "evt-0", "evt-1"]
+    ends = {line["crm_event_id"]: line["state"] for line in lines}
+    assert ends == {"evt-1": "delivered", "evt-0": "merged", "evt-2": "dead", "evt-3": "dead"}
+    told = world.verb("events", "--source", "pipedrive", "--id", "101", "--state", "merged", "--limit", "1")
+    assert told.code == 0
+    assert "merged" in told.out
+    assert "dead" not in told.out
+    assert world.verb("events", "--source", "hubspot").out == "none\n"
+    for value in HIDDEN:
+        assert value not in str(lines) + told.out
+
+
+def test_deliveries_are_listed(world: World) -> None:
+    lines = world.verb("deliveries", "--json").json
+    assert {line["state"] for line in lines} >= {"delivered", "dead"}
+    told = world.verb("deliveries", "--state", "delivered", "--source", "pipedrive")
+    assert told.code == 0
+    assert "delivered" in told.out
+
+
+@pytest.mark.parametrize(
+    "words",
+    [["events", "--state", "lost"], ["deliveries", "--state", "lost"], ["events", "--limit", "0"], ["replay", "x"]],
+)
+def test_what_cannot_be_asked_ends_with_2(world: World, words: list[str]) -> None:
+    assert world.verb(*words).code == 2
+
+
+def test_dead_letters_say_what_to_do(world: World) -> None:
+    lines = world.verb("dead-letters", "--json").json
+    by_outcome = {line["outcome"]: line for line in lines}
+    assert by_outcome.keys() >= {"contact_unknown", "unmappable"}
+    assert "create the contact in ChartMogul" in by_outcome["contact_unknown"]["hint"]
+    assert world.verb("dead-letters", "--source", "pipedrive").code == 0
+
+
+def test_a_replay_makes_changes_pending_again(world: World) -> None:
+    letters = {line["outcome"]: line["id"] for line in world.verb("dead-letters", "--json").json}
+    done = world.verb("replay", str(letters["unmappable"]), "--json")
+    assert done.code == 0
+    assert done.json["events"] == 1
+    world.settle()
+    again = world.verb("replay", str(letters["unmappable"]))
+    assert again.code == 1
+    assert again.err.startswith("not_found: ")
+    assert "\n  hint: " in again.err
+    letters = {line["outcome"]: line["id"] for line in world.verb("dead-letters", "--json").json}
+    told = world.verb("replay", str(letters["contact_unknown"]))
+    assert told.out.startswith("1 changes are pending again, as delivery ")
+    world.settle()
+
+
+def test_explain_tells_a_contacts_story(world: World) -> None:
+    told = world.verb("explain", "101")
+    assert told.code == 0
+    assert told.out.startswith(f"{GRACE_UUID}, found by email in emails[?primary].value\n")
+    assert "CEO" in told.out
+    story = world.verb("explain", GRACE_UUID, "--json").json
+    assert story["link"]["contact_uuid"] == GRACE_UUID
+    assert story["fields"]["title"]["value"] == "CEO"
+    assert [attempt["outcome"] for attempt in story["attempts"]].count("applied") >= 1
+    unlinked = world.verb("explain", "102", "--source", "pipedrive")
+    assert (unlinked.code, unlinked.out.startswith("linked to no contact yet")) == (0, True)
+    nobody = world.verb("explain", "999", "--json")
+    assert (nobody.code, nobody.json["events"]) == (3, [])
+
+
+def test_refusals_are_listed_without_values(world: World) -> None:
+    (line,) = world.verb("refusals", "--json").json
+    assert list(line) == ["refused_at", "source", "reason", "header_names", "size"]
+    assert (line["source"], line["reason"]) == ("pipedrive", "not_verified: the user name or password is wrong")
+    assert "authorization" in line["header_names"]
+    told = world.verb("refusals", "--limit", "5")
+    assert "not_verified" in told.out
+    assert "letmein" not in told.out
+
+
+def test_the_books_close(world: World) -> None:
+    world.settle()
+    audited = world.verb("audit", "--json")
+    assert (audited.code, audited.json["findings"], audited.json["total"]) == (0, [], 4)
+    told = world.verb("audit")
+    assert told.code == 0
+    assert told.out.startswith("4 events: ")
+    assert told.out.endswith("the books close\n")
+
+
+def test_books_that_do_not_close_are_named_with_exit_3(world: World, tmp_path: Path) -> None:
+    (tmp_path / "data").mkdir()
+    with (
+        sqlite3.connect(world.process.directory / "data" / "crm-to-chartmogul.db") as source,
+        sqlite3.connect(tmp_path / "data" / "crm-to-chartmogul.db") as copy,
+    ):
+        source.backup(copy)
+        copy.execute("UPDATE events SET by_event_id = NULL WHERE state = 'merged'")
+    source.close()
+    copy.close()
+    environ = world.process.environ | {"DATA_DIR": str(tmp_path / "data")}
+    told = verb("audit", environ=environ, directory=tmp_path)
+    assert told.code == 3
+    assert "1 merged events that name no other event: 2\n" in told.out
+    audited = verb("audit", "--json", environ=environ, directory=tmp_path)
+    assert (audited.code, audited.json["findings"][0]["count"]) == (3, 1)
+
+
+def test_a_database_that_is_not_there_is_said_so(here: Verb) -> None:
+    ended = here("events", DATABASE_URL="postgresql://nobody@127.0.0.1:9/none")
+    assert ended.code == 1
+    assert ended.err.startswith("store_unavailable: ")
+    assert "Traceback" not in ended.err
+
+
+def test_migrate_says_whether_there_was_anything_to_do(here: Verb) -> None:
+    assert here("migrate").out == "migrated\n"
+    assert here("migrate").out == "nothing to do\n"
+    assert here("migrate", "--json").json == {"migrated": False}
