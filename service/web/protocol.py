@@ -59,5 +59,4 @@ class BoundedHttp(HttpToolsProtocol):
 
     def _give_up(self) -> None:
         self._stop_waiting()
-        if not self.transport.is_closing():
-            self.transport.close()
+        self.transport.close()

@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import runpy
 import signal
 import subprocess
 import sys
@@ -26,6 +27,10 @@ def test_a_sample_is_taken_by_a_running_service(world: World, source: str) -> No
     assert told.code == 0
     assert told.out.startswith("200 ")
     world.settle()
+
+
+def test_to_import_the_command_is_not_to_run_it() -> None:
+    runpy.run_module("service.__main__", run_name="service.__main__")
 
 
 def test_a_sample_can_be_looked_at_instead(world: World, here: Verb) -> None:
