@@ -135,7 +135,6 @@ def create_app(config: Config, *, clock: Callable[[], datetime] = real_clock) ->
             await service.worker.start()
             stack.push_async_callback(service.worker.stop)
             health.ready = True
-            _settle_memory()
             log.info("started", version=__version__, store=service.store.engine, migrated=migrated)
             yield
             health.ready = False
@@ -173,6 +172,7 @@ def run_server(config: Config) -> int:
     try:
         listener = _listen(settings.host, settings.port)
         app = create_app(config)
+        _settle_memory()
     except ServiceError as error:
         log.critical("cannot_start", cause=error.cause, hint=error.hint)
         return 1

@@ -163,7 +163,7 @@ links = Table(
     Column("object_id", String(255), primary_key=True),
     Column("account", String(63), nullable=False),
     Column("contact_uuid", String(40), nullable=False),
-    Column("found_by", String(40), nullable=False),
+    Column("found_by", Text, nullable=False),
     Column("found_at", Instant, nullable=False),
     Index(None, "contact_uuid"),
 )
@@ -219,7 +219,7 @@ ignored_attributes = Table(
     "ignored_attributes",
     metadata,
     Column("account", String(63), primary_key=True),
-    Column("attribute", String(255), primary_key=True),
+    Column("attribute", Text, primary_key=True),
     Column("first_seen_at", Instant, nullable=False),
     Column("last_seen_at", Instant, nullable=False),
     Column("count", BigInteger, nullable=False),

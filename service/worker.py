@@ -9,7 +9,7 @@ from typing import Final
 import structlog
 
 from service.errors import StoreError
-from service.model import Conclusion, Delivery, EventState, Next
+from service.model import Conclusion, Delivery, EventState, Next, Verdict
 from service.pipeline import Pipeline
 from service.store import Store
 
@@ -55,6 +55,7 @@ class Worker:
         self._woken = asyncio.Event()
         self._loop: asyncio.Task[None] | None = None
         self._reclaim_at: datetime | None = None
+        self._held_until: dict[str, datetime] = {}
         self._told: set[tuple[str, str]] = set()
 
     def wake(self) -> None:
@@ -103,6 +104,9 @@ class Worker:
             if room * 2 < self._room[account]:
                 continue  # claimed by the handful: a claim is a commit
             now = self._clock()
+            if account in self._held_until and now < self._held_until[account]:
+                wait_s = min(wait_s, (self._held_until[account] - now).total_seconds())
+                continue  # a claim would say so too, but it would cost intake a transaction
             claimed = await self._store.deliveries.claim(
                 account=account, owner=self._owner, now=now, lease_until=now + self._lease, limit=room
             )
@@ -125,8 +129,13 @@ class Worker:
         if reclaimed:
             log.warning("leases_expired", count=reclaimed, hint="their outcome is unknown; they are tried again")
         for state in await self._store.accounts.paused():
-            if state.name in self._running and await self._pipeline.probe(state.name):
+            if state.name not in self._running:
+                continue
+            if await self._pipeline.probe(state.name):
+                self._held_until.pop(state.name, None)
                 log.info("account_resumed", account=state.name)
+            else:
+                self._held_until[state.name] = self._reclaim_at
 
     def _begin(self, delivery: Delivery, lease_until: datetime) -> None:
         running = self._running[delivery.account]
@@ -154,6 +163,13 @@ class Worker:
             conclusion = await self._fail(delivery, error)
         if conclusion is not None:
             self._log_attempt(delivery, conclusion)
+            self._hold_back(delivery.account, conclusion.verdict)
+
+    def _hold_back(self, account: str, verdict: Verdict) -> None:
+        """Claim nothing for an account that was just slowed or paused; the store says so too, to every replica."""
+        until = self._reclaim_at if verdict.pause else verdict.slow_until
+        if until is not None:
+            self._held_until[account] = max(until, self._held_until.get(account, until))
 
     async def _fail(self, delivery: Delivery, error: Exception) -> Conclusion | None:
         try:

@@ -296,6 +296,27 @@ def merged_away(number: int) -> Seed:
     return parse_seed({"custom_attributes": [], "customers": [customer], "contacts": [contact]})
 
 
+async def test_a_link_says_how_it_was_found_however_long_that_is(
+    start: Started, sandbox: RunningSandbox, store_url: str
+) -> None:
+    """PostgreSQL holds columns to their length; a delivery that cannot be recorded would be repeated for ever."""
+    path = "properties_of_the_person.addresses_of_all_kinds.electronic.preferred.email"
+    deep = CONFIGURATION.replace(
+        "resolve: [link, {email: email}]\n    mapping:\n      first_name: first_name",
+        f"resolve: [link, {{email: {path}}}]\n    mapping:\n      first_name: first_name",
+    )
+    nested = {"addresses_of_all_kinds": {"electronic": {"preferred": {"email": ANA}}}}
+    async with start(deep, DATABASE_URL=store_url) as service:
+        await service.accepted(
+            helpdesk("u-301", "evt-1", T0, email=None, title="Head of Finance", properties_of_the_person=nested)
+        )
+        await service.settled()
+        story = await service.store.ledger.story(source="helpdesk", object_id="u-301", uuid=None)
+        assert story.link is not None
+        assert story.link.found_by == f"email in {path}"
+    assert sandbox.contact(ANA_UUID)["title"] == "Head of Finance"
+
+
 async def test_a_contact_that_is_gone_is_found_again_by_email(either: Running, sandbox: RunningSandbox) -> None:
     """A merge in ChartMogul ends a uuid; the link must not keep every later change from its person."""
     sandbox.load(seed_of(1))

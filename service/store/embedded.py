@@ -8,6 +8,7 @@ back from a busy loop only a switch interval later: a burst of webhooks was stor
 import asyncio
 import fcntl
 import sqlite3
+import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -25,6 +26,9 @@ T = TypeVar("T")
 
 BUSY_TIMEOUT_S: Final = 5.0
 """How long a write waits for another process to finish with the file."""
+WAL_TIMEOUT_S: Final = 1.0
+"""For how long a new file is tried again while another process makes it a WAL one."""
+WAL_EVERY_S: Final = 0.01
 GROUP_MAX: Final = 64
 """Transactions that share one commit at most."""
 READERS: Final = 2
@@ -207,7 +211,8 @@ def _sqlite_engine(url: URL, *, begin: str) -> Engine:
 
     @event.listens_for(engine, "connect")
     def _prepare(connection: sqlite3.Connection, _record: object) -> None:
-        for pragma in ("journal_mode=WAL", "synchronous=FULL", "cache_size=-16000", "journal_size_limit=67108864"):
+        _use_wal(connection)
+        for pragma in ("synchronous=FULL", "cache_size=-16000", "journal_size_limit=67108864"):
             connection.execute(f"PRAGMA {pragma}").close()
 
     @event.listens_for(engine, "begin")
@@ -218,3 +223,17 @@ def _sqlite_engine(url: URL, *, begin: str) -> Engine:
         connection.exec_driver_sql(begin)
 
     return engine
+
+
+def _use_wal(connection: sqlite3.Connection) -> None:
+    """Turn the file to WAL. Where two processes do so at once, SQLite tells one of them "locked" without waiting."""
+    deadline = time.monotonic() + WAL_TIMEOUT_S
+    while True:
+        try:
+            connection.execute("PRAGMA journal_mode=WAL").close()
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode != sqlite3.SQLITE_BUSY or time.monotonic() > deadline:
+                raise
+            time.sleep(WAL_EVERY_S)
+        else:
+            return

@@ -199,11 +199,10 @@ def _story(connection: Connection, source: str | None, object_id: str | None, uu
 
 
 def _audit(connection: Connection) -> list[Finding]:
-    open_states = [DeliveryState.PENDING.value, DeliveryState.LEASED.value]
     owed = exists().where(
         deliveries.c.source == events.c.source,
         deliveries.c.object_id == events.c.object_id,
-        deliveries.c.state.in_(open_states),
+        text(OPEN),
     )
     attempted = exists().where(attempts.c.id == events.c.attempt_id)
     lettered = exists().where(deliveries.c.id == events.c.delivery_id, deliveries.c.state == DeliveryState.DEAD.value)
@@ -212,7 +211,7 @@ def _audit(connection: Connection) -> list[Finding]:
     states = [state.value for state in EventState]
     twice = (
         select(func.min(deliveries.c.id).label("id"))
-        .where(deliveries.c.state.in_(open_states))
+        .where(text(OPEN))
         .group_by(deliveries.c.source, deliveries.c.object_id)
         .having(func.count() > 1)
     )

@@ -3,6 +3,7 @@
 import asyncio
 import secrets
 import sqlite3
+import threading
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from service.model import InboundRequest
 from service.schema import events, requests
 from service.store import Store
 from service.store.database import Database
+from service.store.embedded import WAL_TIMEOUT_S
 from tests.support.clock import START, Clock
 from tests.support.log import arrival, change, receive, rows, writing_engine
 
@@ -229,3 +231,26 @@ async def test_a_transaction_that_was_broken_off_half_way_does_not_stop_the_next
     assert await embedded._database.write(insert("after")) == "after"
     left.close()
     assert await stored(embedded) == {"after"}
+
+
+@pytest.mark.parametrize("seconds", [0.1, 5.0])
+async def test_a_new_file_that_another_process_opens_too_is_waited_for(tmp_path: Path, seconds: float) -> None:
+    """A verb and the service may meet on a file that neither has made a WAL one yet; SQLite itself does not wait."""
+    path = tmp_path / "log.db"
+    other = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+    other.execute("CREATE TABLE before (id)")
+    other.execute("BEGIN EXCLUSIVE")
+    store = Store(f"sqlite:///{path}?timeout=0")
+    release = threading.Timer(seconds, other.rollback)
+    release.start()
+    try:
+        if seconds < WAL_TIMEOUT_S:
+            assert await store.migrate()
+        else:
+            with pytest.raises(StoreUnavailable):
+                await store.migrate()
+    finally:
+        release.cancel()
+        release.join()
+        other.close()
+        await store.close()

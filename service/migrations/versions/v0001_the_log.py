@@ -115,7 +115,7 @@ def upgrade() -> None:  # one statement a table and index
     op.create_table(
         "ignored_attributes",
         sa.Column("account", sa.String(63), nullable=False),
-        sa.Column("attribute", sa.String(255), nullable=False),
+        sa.Column("attribute", sa.Text, nullable=False),
         sa.Column("first_seen_at", sa.BigInteger(), nullable=False),
         sa.Column("last_seen_at", sa.BigInteger(), nullable=False),
         sa.Column("count", sa.BigInteger(), nullable=False),
@@ -127,7 +127,7 @@ def upgrade() -> None:  # one statement a table and index
         sa.Column("object_id", sa.String(255), nullable=False),
         sa.Column("account", sa.String(63), nullable=False),
         sa.Column("contact_uuid", sa.String(40), nullable=False),
-        sa.Column("found_by", sa.String(40), nullable=False),
+        sa.Column("found_by", sa.Text, nullable=False),
         sa.Column("found_at", sa.BigInteger(), nullable=False),
         sa.PrimaryKeyConstraint("source", "object_id"),
     )
