@@ -23,7 +23,7 @@ MEASURES: Final[Mapping[str, Callable[[Bench], Measured]]] = {
     "mapping": mapping.measure,
 }
 
-WIDTH: Final = 132
+WIDTH: Final = 150
 """Columns that the widest table needs."""
 
 
