@@ -98,7 +98,7 @@ class Pipeline:
         return await self._store.intake.append(arrival)
 
     async def deliver(self, delivery: Delivery, *, lease_until: datetime) -> Conclusion | None:
-        """Log to ChartMogul, one contact at a time. None when it was put off and nothing was tried."""
+        """Log to ChartMogul, one contact at a time. None when it was put off untried, or its lease was lost meanwhile."""
         started_at = self._clock()
         events, link = await self._store.deliveries.pending(delivery)
         configured = self._sources.get(delivery.source)
@@ -128,7 +128,7 @@ class Pipeline:
             return await self._conclude(delivery, started_at, settled, error.outcome, uuid)
         return await self._conclude(delivery, started_at, settled, outcome, uuid, planned, resolved.link)
 
-    async def fail(self, delivery: Delivery, *, cause: str) -> Conclusion:
+    async def fail(self, delivery: Delivery, *, cause: str) -> Conclusion | None:
         """Record a fault of our own as an attempt, so that a poisoned event is not tried without end."""
         now = self._clock()
         events, _ = await self._store.deliveries.pending(delivery)
@@ -168,8 +168,8 @@ class Pipeline:
         uuid: str | None = None,
         planned: Plan | None = None,
         link: Link | None = None,
-    ) -> Conclusion:
-        """Let retry decide, say where each event ends, and write it all down."""
+    ) -> Conclusion | None:
+        """Let retry decide, say where each event ends, and write it all down; None if the lease was lost meanwhile."""
         now = self._clock()
         repeats = delivery.repeats if delivery.outcome == outcome.kind.value else 0
         history = retry.History(delivery.attempts, delivery.failing_since, delivery.relinked, repeats)
@@ -194,8 +194,7 @@ class Pipeline:
             ignored_attributes=tuple(name.partition(".")[2] for name in compared.ignored) if compared else (),
             config_version=self._policy.config_version,
         )
-        await self._store.deliveries.record(delivery, conclusion, now=now)
-        return conclusion
+        return conclusion if await self._store.deliveries.record(delivery, conclusion, now=now) else None
 
 
 @dataclass(frozen=True, slots=True)
