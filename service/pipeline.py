@@ -98,7 +98,7 @@ class Pipeline:
         return await self._store.intake.append(arrival)
 
     async def deliver(self, delivery: Delivery, *, lease_until: datetime) -> Conclusion | None:
-        """Log to ChartMogul, one contact at a time. None when it was put off untried, or its lease was lost meanwhile."""
+        """Log to ChartMogul, one contact at a time. None when it was put off untried, or its lease lost meanwhile."""
         started_at = self._clock()
         events, link = await self._store.deliveries.pending(delivery)
         configured = self._sources.get(delivery.source)
