@@ -15,7 +15,7 @@ from service.store import Store
 
 POLL_S: Final = 1.0
 """A lost wake-up costs this at most."""
-CLAIM_EVERY_S: Final = 0.01
+CLAIM_EVERY_S: Final = 0.02
 """Between two claims: in a burst every webhook wakes the loop, and a claim is a transaction."""
 RECLAIM_EVERY_S: Final = 5.0
 """How often expired leases and paused accounts are looked at."""

@@ -4,7 +4,8 @@ from datetime import datetime
 from typing import Any, Final
 
 import orjson
-from sqlalchemy import Connection, Row, and_, exists, func, insert, or_, select, update
+from sqlalchemy import Connection, Row, and_, func, insert, or_, select, update
+from sqlalchemy.sql.dml import ReturningUpdate
 
 from service.model import Attempt, Conclusion, Delivery, DeliveryState, Event, Link, Outcome, OutcomeKind
 from service.schema import accounts, attempts, contacts, deliveries, events, links
@@ -32,29 +33,23 @@ class Deliveries:
         self, *, account: str, owner: str, now: datetime, lease_until: datetime, limit: int
     ) -> list[Delivery]:
         """Take up to ``limit`` due deliveries of an account that is neither paused nor slowed, oldest due first."""
-        held_back = exists().where(
+        held_back = select(accounts.c.name).where(
             accounts.c.name == account, or_(accounts.c.paused_at.is_not(None), accounts.c.slowed_until > now)
         )
-        due = (
-            select(deliveries.c.id)
-            .where(*_waiting(account), deliveries.c.due_at <= now, ~held_back)
-            .order_by(deliveries.c.priority, deliveries.c.due_at, deliveries.c.id)
-            .limit(limit)
-            .with_for_update(skip_locked=True)
-            .cte("due")  # as a plain subquery PostgreSQL may run it, and lock, more than once
-        )
-        take = (
-            update(deliveries)
-            .where(deliveries.c.id.in_(select(due.c.id)))
-            .values(
-                state=DeliveryState.LEASED.value,
-                lease_owner=owner,
-                lease_until=lease_until,
-                fence=deliveries.c.fence + 1,
-            )
-            .returning(*_DELIVERY, deliveries.c.priority, deliveries.c.due_at)
-        )
-        rows = await self._database.write(lambda connection: connection.execute(take).all())
+        lease = {"lease_owner": owner, "lease_until": lease_until}
+
+        def take(connection: Connection) -> list[Row[Any]]:
+            # Asked first, and one priority after the other: then each is a short walk along the index, whatever waits.
+            if connection.execute(held_back).first() is not None:
+                return []
+            taken: list[Row[Any]] = []
+            for priority in PRIORITIES:
+                if len(taken) < limit:
+                    due = _due(account, priority, now, limit - len(taken))
+                    taken += connection.execute(due.values(lease)).all()
+            return taken
+
+        rows = await self._database.write(take)
         # An UPDATE returns its rows in no order.
         return [_delivery(row) for row in sorted(rows, key=lambda row: (row.priority, row.due_at, row.id))]
 
@@ -140,6 +135,24 @@ _DELIVERY: Final = (
 
 def _waiting(account: str) -> tuple[Any, ...]:
     return (deliveries.c.state == DeliveryState.PENDING.value, deliveries.c.account == account)
+
+
+def _due(account: str, priority: int, now: datetime, limit: int) -> ReturningUpdate[Any]:
+    """Lease what is due of one priority, oldest first; who takes the lease, and until when, is still to be said."""
+    due = (
+        select(deliveries.c.id)
+        .where(*_waiting(account), deliveries.c.priority == priority, deliveries.c.due_at <= now)
+        .order_by(deliveries.c.due_at, deliveries.c.id)
+        .limit(limit)
+        .with_for_update(skip_locked=True)
+        .cte("due")  # as a plain subquery PostgreSQL may run it, and lock, more than once
+    )
+    return (
+        update(deliveries)
+        .where(deliveries.c.id.in_(select(due.c.id)))
+        .values(state=DeliveryState.LEASED.value, fence=deliveries.c.fence + 1)
+        .returning(*_DELIVERY, deliveries.c.priority, deliveries.c.due_at)
+    )
 
 
 def _delivery(row: Row[Any]) -> Delivery:

@@ -40,7 +40,7 @@ class Scale:
     mappings: int = 20_000
 
 
-QUICK: Final = Scale(seconds=0.5, rounds=2, contacts=60, waiting=5_000, starts=2, mappings=2_000)
+QUICK: Final = Scale(seconds=0.5, rounds=2, contacts=40, waiting=5_000, starts=2, mappings=2_000)
 
 
 @dataclass(frozen=True, slots=True)
