@@ -39,12 +39,16 @@ LIMIT = 8192
 NOW = real_clock()
 
 
-@pytest.fixture
-async def service(tmp_path: Path) -> AsyncIterator[Running]:
-    # The service's clock stands where the requests were signed, however long the tests before took.
+def then() -> Shifted:
+    """Return a clock that starts where the requests were signed, however long the tests before took."""
     clock = Shifted()
     clock.ahead = NOW - real_clock()
-    async with running(configure(tmp_path, BODY_MAX_BYTES=str(LIMIT)), clock=clock) as service:
+    return clock
+
+
+@pytest.fixture
+async def service(tmp_path: Path) -> AsyncIterator[Running]:
+    async with running(configure(tmp_path, BODY_MAX_BYTES=str(LIMIT)), clock=then()) as service:
         yield service
 
 
@@ -193,7 +197,7 @@ async def test_too_many_headers_are_refused(service: Running) -> None:
 
 async def test_repeated_headers_are_joined_as_http_says(tmp_path: Path) -> None:
     """A second signature must not hide the first, nor the other way round."""
-    async with running(configure(tmp_path)) as service:
+    async with running(configure(tmp_path), clock=then()) as service:
         body = helpdesk("7", "ticket-1", NOW).body
         signature = helpdesk_body(body).headers["x-signature"].encode()
         pairs = [(b"x-signature", signature), (b"x-signature", b"sha256=" + b"0" * 64)]
@@ -205,7 +209,7 @@ async def test_a_batch_is_taken_up_to_its_limit(tmp_path: Path) -> None:
     def batch(size: int) -> Webhook:
         return hubspot([hubspot_event(201, f"p{number}", "x", NOW, number=number) for number in range(size)], NOW)
 
-    async with running(configure(tmp_path)) as service:
+    async with running(configure(tmp_path), clock=then()) as service:
         assert (await service.send(batch(501))).status_code == 413
         assert await rows(service.store, events) == []
         assert (await service.send(batch(500))).json() == {"accepted": 500, "duplicates": 0}
@@ -254,7 +258,7 @@ sources:
 
 async def test_without_public_address_the_requests_own_is_kept(tmp_path: Path) -> None:
     """It is what `inspect` is given later, percent codes and query as they came."""
-    async with running(configure(tmp_path, UNSIGNED_ADDRESS, PUBLIC_URL="")) as service:
+    async with running(configure(tmp_path, UNSIGNED_ADDRESS, PUBLIC_URL=""), clock=then()) as service:
         url = "https://crm.internal.example/webhooks/helpdesk?next=%2Fa"
         webhook = helpdesk("7", "ticket-1", NOW)
         answer = await service.client.post(url, content=webhook.body, headers=webhook.headers)
@@ -275,7 +279,7 @@ async def test_credentials_are_not_kept_with_the_request(service: Running) -> No
 
 async def test_a_lost_store_is_answered_with_when_to_try_again(tmp_path: Path) -> None:
     """The sender keeps the change only if it is told that it was not stored."""
-    async with running(configure(tmp_path)) as service:
+    async with running(configure(tmp_path), clock=then()) as service:
         await service.store.close()
         answer = await service.send(GRACE)
     assert answer.status_code == 503
@@ -284,7 +288,7 @@ async def test_a_lost_store_is_answered_with_when_to_try_again(tmp_path: Path) -
 
 
 async def test_more_than_may_wait_is_turned_away_and_nothing_acknowledged_is_missing(tmp_path: Path) -> None:
-    async with running(configure(tmp_path, INTAKE_WAITING_MAX="3")) as service:
+    async with running(configure(tmp_path, INTAKE_WAITING_MAX="3"), clock=then()) as service:
         sent = [pipedrive(number, f"evt-{number}", NOW) for number in range(40)]
         answers = await asyncio.gather(*[service.send(webhook) for webhook in sent])
         statuses = [answer.status_code for answer in answers]
