@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
-from sqlalchemy import text
+from sqlalchemy import text, update
 from structlog.testing import capture_logs
 
 from service.main import real_clock
@@ -16,6 +16,7 @@ from service.pipeline import Pipeline, Policy
 from service.resolver import Resolved, Resolver
 from service.sandbox import Fault, FaultKind, Settings
 from service.sandbox.settings import UNLIMITED
+from service.schema import accounts
 from service.worker import RECLAIM_EVERY_S, Worker
 from tests.support.sandbox import RunningSandbox, running_sandbox
 from tests.support.service import Running, Shifted, configure, running
@@ -243,3 +244,20 @@ async def test_no_more_is_claimed_than_may_run(tmp_path: Path, sandbox: RunningS
             most = max(most, backlog.leased)
         assert 0 < most <= 2
     assert sandbox.counters()["in_flight_max"] == 1
+
+
+async def test_an_account_that_is_configured_no_more_is_not_probed(tmp_path: Path, sandbox: RunningSandbox) -> None:
+    """It may still be paused in the log; its key is gone, and the others must be delivered."""
+    async with running(configure(tmp_path, CHARTMOGUL_BASE_URL=sandbox.base_url)) as service:
+        await service.service.worker.stop()
+        await service.store.accounts.ensure(["emea"], now=real_clock())
+        paused = update(accounts).where(accounts.c.name == "emea").values(paused_at=real_clock(), paused_reason="401")
+        await service.store._database.write(lambda connection: connection.execute(paused).rowcount)
+        await service.accepted(pipedrive(101, "9d1c2b8f", T0, job_title="CEO"))
+        worker = another(service)
+        await worker.start()
+        await service.settled()
+        await worker.stop()
+        (state,) = await service.store.accounts.paused()
+        assert state.name == "emea"
+    assert sandbox.contact(GRACE_UUID)["title"] == "CEO"
