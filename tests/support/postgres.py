@@ -6,6 +6,7 @@ import os
 import secrets
 import tempfile
 from collections.abc import AsyncIterator, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Final
 
@@ -31,8 +32,23 @@ def running_postgres() -> Iterator[str]:
 
         with get_server(Path(directory) / "cluster") as server:
             # What is tested here is what we ask of it: its disk is its own makers' to test.
-            server.psql("ALTER SYSTEM SET fsync = off; SELECT pg_reload_conf();")
+            _tell(server.get_uri(), "ALTER SYSTEM SET fsync = off", "SELECT pg_reload_conf()")
             yield server.get_uri()
+
+
+def _tell(url: str, *statements: str) -> None:
+    """Run statements by themselves; in a thread, because a fixture may be set up while a loop runs."""
+
+    async def tell() -> None:
+        connection = await asyncpg.connect(url)
+        try:
+            for statement in statements:
+                await connection.execute(statement)
+        finally:
+            await connection.close()
+
+    with ThreadPoolExecutor(1) as thread:
+        thread.submit(asyncio.run, tell()).result()
 
 
 @contextlib.asynccontextmanager
