@@ -9,8 +9,9 @@ contacts  the contacts, their pages, merges    customers the customers, and how 
 fields    what a request body may set          limits    40 requests/s, 20 in parallel
 paging    pages and their cursors              clock     the clocks, as arguments
 access    API keys                             journal   what arrived
-settings  everything adjustable                seed      the state at the start
-answers   the shapes of what is sent back      documents JSON objects → frozen dataclasses, faults named
+settings  everything adjustable                late      what is applied after its client gave up
+answers   the shapes of what is sent back      seed      the state at the start
+documents JSON objects → frozen dataclasses, faults named
 
 The control API asks for no key. It is meant for loopback: whoever reaches the port can read and change everything.
 """

@@ -3,6 +3,7 @@
 import asyncio
 import random
 from collections.abc import Mapping
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from service.sandbox.access import Keys
@@ -16,6 +17,7 @@ from service.sandbox.default_seed import DEFAULT_SEED
 from service.sandbox.effects import Receive, Send, Wire, strike
 from service.sandbox.faults import Faults
 from service.sandbox.journal import KEPT_MAX, Entry, Journal
+from service.sandbox.late import Late
 from service.sandbox.limits import Gate
 from service.sandbox.seed import Seed
 from service.sandbox.settings import Settings
@@ -65,6 +67,7 @@ class Sandbox:
         self._gate = Gate(settings)
         self._random = random.Random(0)  # noqa: S311  # jitter needs no secrecy
         self._released = asyncio.Event()
+        self._late = Late(clock)
         self._control: Starlette = control_app(self)
         self.load(seed)
 
@@ -86,8 +89,9 @@ class Sandbox:
         self._gate.set(settings)
 
     def clear_faults(self) -> None:
-        """Switches all faults off and ends every silence: those connections are closed."""
+        """Switches all faults off and ends every silence: what was to land late is applied, connections are closed."""
         self.faults.clear()
+        self._late.let_go()
         self._released.set()
         self._released = asyncio.Event()
 
@@ -125,14 +129,16 @@ class Sandbox:
                 await self._clock.sleep((self.settings.latency_ms + jitter_ms) / 1000)
             if fault is not None:
                 entry.fault = fault.kind.value
-                return await strike(fault, lambda: self._apply(call, entry), wire, self._clock)
+                apply = partial(self._apply, call, entry)
+                return await strike(fault, apply, wire, clock=self._clock, late=self._late)
         answer = self._apply(call, entry) if refusal is None else refusal
         await wire.answer(answer)
         return answer.status
 
     def _apply(self, call: Call, entry: Entry) -> Answer:
         answer = self._api.respond(call, self.settings.switches)
-        entry.applied = answer.is_success and call.method not in _SAFE
+        if answer.is_success and call.method not in _SAFE:
+            self.journal.apply(entry)
         return answer
 
 

@@ -3,7 +3,7 @@
 GET    /_sandbox/faults    ``{"faults": [fault with id, seen, hit]}``
 POST   /_sandbox/faults    switches on one fault ``{"kind": "status", "status": 502, "count": 3}`` or several
                            ``{"faults": […]}``; every key is explained at ``faults.Fault`` (201, the list)
-DELETE /_sandbox/faults    switches all off; connections held silent are closed
+DELETE /_sandbox/faults    switches all off; what was to land late is applied, connections held silent are closed
 GET    /_sandbox/settings  ``{"limits", "switches", "latency_ms", "latency_jitter_ms"}``, explained in ``settings``
 PUT, POST …/settings       changes what is named, the rest stays; ``{"limits": {"rate_per_s": null}}`` lifts a limit
 DELETE /_sandbox/settings  back to those of the start

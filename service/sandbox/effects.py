@@ -9,6 +9,7 @@ from typing import Any, Final, Protocol
 from service.sandbox.answers import Answer, error, nothing, page
 from service.sandbox.clock import Clock
 from service.sandbox.faults import Fault, FaultKind
+from service.sandbox.late import Late
 
 TIMEOUT_DELAY_S: Final = 300.0
 SLOW_BODY_DELAY_S: Final = 5.0
@@ -21,7 +22,9 @@ _RESET_ON_CLOSE: Final = struct.pack("ii", 1, 0)
 """SO_LINGER on, nought seconds: closing sends RST."""
 
 
-_PACED: Final = frozenset({FaultKind.SLOW_BODY, FaultKind.TIMEOUT_BEFORE, FaultKind.TIMEOUT_AFTER})
+_PACED: Final = frozenset(
+    {FaultKind.SLOW_BODY, FaultKind.TIMEOUT_BEFORE, FaultKind.TIMEOUT_AFTER, FaultKind.TIMEOUT_LATE}
+)
 _APPLIED: Final = frozenset(
     {
         *(FaultKind.SLOW_BODY, FaultKind.TRUNCATED_JSON),
@@ -83,33 +86,39 @@ class Wire:
 
     async def stay_silent(self, delay_s: float) -> None:
         """Waits until the client has gone, ``delay_s`` is over or all are released; then closes."""
-        ends = [
-            asyncio.ensure_future(self._until_gone()),
-            asyncio.ensure_future(self._clock.sleep(delay_s)),
-            asyncio.ensure_future(self._released.wait()),
-        ]
-        _, waiting = await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
-        for end in waiting:
-            end.cancel()
-        await asyncio.gather(*waiting, return_exceptions=True)
+        await self._first_of(self._until_gone(), self._clock.sleep(delay_s), self._released.wait())
+        await self.drop(abrupt=False)
+
+    async def stay_silent_until(self, landed: asyncio.Task[None]) -> None:
+        """Waits until the client has gone or what it sent has landed, which goes on without it; then closes."""
+        await self._first_of(self._until_gone(), asyncio.wait([landed]))
         await self.drop(abrupt=False)
 
     async def _start(self, answer: Answer) -> None:
         headers = [*answer.headers, (b"content-length", str(len(answer.body)).encode())]
         await self._send({"type": "http.response.start", "status": answer.status, "headers": headers})
 
+    async def _first_of(self, *ends: Awaitable[object]) -> None:
+        """Waits until one of them has ended, and ends the others."""
+        asked = [asyncio.ensure_future(end) for end in ends]
+        _, waiting = await asyncio.wait(asked, return_when=asyncio.FIRST_COMPLETED)
+        for end in waiting:
+            end.cancel()
+        await asyncio.gather(*waiting, return_exceptions=True)
+
     async def _until_gone(self) -> None:
         while (await self._receive())["type"] != "http.disconnect":
             pass
 
 
-async def strike(fault: Fault, apply: Callable[[], Answer], wire: Wire, clock: Clock) -> int | None:
+async def strike(fault: Fault, apply: Callable[[], Answer], wire: Wire, *, clock: Clock, late: Late) -> int | None:
     """Does what the fault says. The status that the client was sent, None where it got no whole answer."""
     kind = fault.kind
     if fault.delay_s and kind not in _PACED:
         await clock.sleep(fault.delay_s)
     made_up = _made_up(fault)
-    own = apply() if kind in _APPLIED or fault.applied else made_up
+    at_once = kind in _APPLIED or (fault.applied and kind is not FaultKind.TIMEOUT_LATE)
+    own = apply() if at_once else made_up
     match kind:
         case FaultKind.STATUS | FaultKind.GARBAGE:
             await wire.answer(made_up)
@@ -121,6 +130,8 @@ async def strike(fault: Fault, apply: Callable[[], Answer], wire: Wire, clock: C
             await wire.cut_short(own)
         case FaultKind.TIMEOUT_BEFORE | FaultKind.TIMEOUT_AFTER:
             await wire.stay_silent(TIMEOUT_DELAY_S if fault.delay_s is None else fault.delay_s)
+        case FaultKind.TIMEOUT_LATE:
+            await wire.stay_silent_until(late.keep(apply, TIMEOUT_DELAY_S if fault.delay_s is None else fault.delay_s))
         case FaultKind.RESET_BEFORE | FaultKind.RESET_AFTER:
             await wire.drop(abrupt=True)
         case FaultKind.CLOSE_BEFORE | FaultKind.CLOSE_AFTER:  # pragma: no branch  # mypy proves that no case is left

@@ -22,6 +22,9 @@ class FaultKind(StrEnum):
     garbage         answers 200 with an HTML page
     timeout_before  never answers; after ``delay_s`` the connection is closed
     timeout_after   the same, the change applied at once
+    timeout_late    the same, the change applied only when ``delay_s`` is over, whether or not the client still waits
+                    or lives: a request that its client gave up, and that lands after a newer one. ``applied`` adds
+                    nothing to it. When the faults are cleared or the sandbox stops, it is applied at once
     reset_before    resets the connection (TCP RST)
     reset_after     the same, the change applied
     close_before    closes the connection without an answer
@@ -34,6 +37,7 @@ class FaultKind(StrEnum):
     GARBAGE = "garbage"
     TIMEOUT_BEFORE = "timeout_before"
     TIMEOUT_AFTER = "timeout_after"
+    TIMEOUT_LATE = "timeout_late"
     RESET_BEFORE = "reset_before"
     RESET_AFTER = "reset_after"
     CLOSE_BEFORE = "close_before"

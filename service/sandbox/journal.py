@@ -113,6 +113,12 @@ class Journal:
             self._applied[entry.method] += 1
         return took_s
 
+    def apply(self, entry: Entry) -> None:
+        """Notes that a request changed something, be it after its end."""
+        entry.applied = True
+        if entry.ended:
+            self._applied[entry.method] += 1
+
     def answered(self, method: str, status: int | None) -> int:
         """How many requests of the method ended with the status; None counts those without a whole answer."""
         return self._answers[method, status]

@@ -68,6 +68,6 @@ class SandboxServer(uvicorn.Server):
         self.ready.set()
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        """Ends every silence first, so that stopping does not wait for it."""
+        """Ends every silence first, and lets what is late land, so that stopping does not wait for it."""
         self._sandbox.clear_faults()
         await super().shutdown(sockets)

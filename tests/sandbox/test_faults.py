@@ -2,8 +2,10 @@
 
 import asyncio
 import socket
+import struct
 import threading
 import time
+from collections.abc import Callable
 from typing import Any
 
 import httpx
@@ -13,10 +15,15 @@ from hypothesis import strategies as st
 
 from service.sandbox import DocumentError, Fault, FaultKind, create_app
 from service.sandbox.faults import FAULTS_MAX, Faults, parse_faults
-from tests.support.sandbox import RunningSandbox
+from tests.support.sandbox import RunningSandbox, running_sandbox
+from tests.support.wait import until
 
 GRACE = "/v1/contacts/con_36399f04-7686-11ee-86f6-8727560009c2"
 UUID = GRACE.rpartition("/")[2]
+
+
+LATE_S = 1.0
+"""When a late change lands: long after the client gave it up, and answered newer ones."""
 
 
 def title_of(sandbox: RunningSandbox) -> Any:  # noqa: ANN401  # a JSON value
@@ -91,6 +98,74 @@ def test_clearing_the_faults_ends_every_silence(sandbox: RunningSandbox, client:
     asking.join(10)
     assert ended == [httpx.RemoteProtocolError]
     assert client.get("/v1/ping").status_code == 200
+
+
+def give_up(client: httpx.Client) -> None:
+    """Send an older change, and stop waiting for its answer long before it is applied."""
+    with pytest.raises(httpx.ReadTimeout):
+        client.patch(GRACE, json={"title": "Older"}, timeout=0.1)
+
+
+def die(client: httpx.Client) -> None:
+    """Send an older change, and end the connection as the death of a process does."""
+    host, port = str(client.base_url).removeprefix("http://").strip("/").split(":")
+    body = b'{"title": "Older"}'
+    head = f"PATCH {GRACE} HTTP/1.1\r\nHost: sandbox\r\nAuthorization: Basic c2FuZGJveDo=\r\n"
+    with socket.create_connection((host, int(port)), timeout=10) as connection:
+        connection.sendall(f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body)
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    until(lambda: [entry["ended"] for entry in client.get("/_sandbox/requests").json()["requests"]] == [True])
+
+
+@pytest.mark.parametrize("leave", [give_up, die])
+def test_a_late_change_lands_after_a_newer_one_though_its_client_has_gone(
+    sandbox: RunningSandbox, client: httpx.Client, leave: Callable[[httpx.Client], None]
+) -> None:
+    """This is how an older value overwrites a newer one behind the back of whoever sent both in order."""
+    sandbox.add_faults(Fault(kind=FaultKind.TIMEOUT_LATE, delay_s=LATE_S, count=1, method="PATCH"))
+    leave(client)
+    newer = client.patch(GRACE, json={"title": "Newer"})
+    assert (newer.status_code, newer.json()["title"], title_of(sandbox)) == (200, "Newer", "Newer")
+    assert [entry["applied"] for entry in sandbox.requests("PATCH")] == [False, True]
+    until(lambda: title_of(sandbox) == "Older")
+    late, whole = sandbox.requests("PATCH")
+    assert (late["fault"], late["status"], late["applied"]) == ("timeout_late", None, True)
+    assert late["took_ms"] < LATE_S * 1000, "it holds no place among the parallel ones once its client has gone"
+    assert whole["applied"]
+    assert sandbox.counters()["applied"] == {"PATCH": 2}
+
+
+def test_a_client_that_waits_for_a_late_change_finds_the_connection_closed_once_it_landed(
+    sandbox: RunningSandbox, client: httpx.Client
+) -> None:
+    sandbox.add_faults(Fault(kind=FaultKind.TIMEOUT_LATE, delay_s=0.02, count=1, applied=True))
+    with pytest.raises(httpx.RemoteProtocolError):
+        client.patch(GRACE, json={"title": "Late"})
+    assert title_of(sandbox) == "Late"
+    assert sandbox.counters()["applied"] == {"PATCH": 1}, "it is applied once, whatever else the fault says"
+
+
+def test_clearing_the_faults_applies_what_was_to_land_late(sandbox: RunningSandbox, client: httpx.Client) -> None:
+    """At once, in the order in which it came: what was taken is not lost, and nobody waits an hour for it."""
+    sandbox.add_faults(Fault(kind=FaultKind.TIMEOUT_LATE, delay_s=3600, count=2))
+    for number in (1, 2):
+        with pytest.raises(httpx.ReadTimeout):
+            client.patch(GRACE, json={"title": f"Late {number}", "phone": "+442079460019"}, timeout=0.1)
+    assert title_of(sandbox) == "Chief Financial Officer"
+    sandbox.clear_faults()
+    assert title_of(sandbox) == "Late 2"
+    assert sandbox.counters()["applied"] == {"PATCH": 2}
+
+
+def test_a_stop_does_not_wait_for_what_is_late_and_applies_it() -> None:
+    with running_sandbox() as sandbox:
+        sandbox.add_faults(Fault(kind=FaultKind.TIMEOUT_LATE, delay_s=3600))
+        with httpx.Client(base_url=sandbox.base_url, auth=("key", "")) as client, pytest.raises(httpx.ReadTimeout):
+            client.patch(GRACE, json={"title": "Late"}, timeout=0.1)
+        stopping = time.monotonic()
+    assert time.monotonic() - stopping < 5
+    titles = {contact["uuid"]: contact["title"] for contact in sandbox.app.contacts.all()}
+    assert titles[UUID] == "Late"
 
 
 def test_a_slow_body_arrives_whole(sandbox: RunningSandbox, client: httpx.Client) -> None:
