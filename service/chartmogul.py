@@ -7,7 +7,8 @@ repeated PATCH is safe only because it carries absolute values and one contact's
 import asyncio
 import html
 import re
-from collections.abc import Awaitable, Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, replace
 from http import HTTPStatus
 from types import TracebackType
@@ -64,8 +65,8 @@ class Search:
     failure: Outcome | None = None
 
 
-Pace = Callable[[], Awaitable[None]]
-"""Waits until the account's next call may be made. Every call to ChartMogul waits for it once."""
+Turn = Callable[[], AbstractAsyncContextManager[None]]
+"""Waits until the account's next call may be made, and lasts as long as it. Every call to ChartMogul has one."""
 
 
 def is_contact_uuid(text: object) -> bool:
@@ -81,15 +82,13 @@ class ChartMogul:
         account: Account,
         *,
         base_url: str,
-        pace: Pace,
+        turn: Turn,
         connect_timeout_s: float,
         read_timeout_s: float,
         proxy: str | None = None,
     ) -> None:
         self.account = account
-        self._pace = pace
-        # Whoever waits, waits here or in the log: with more callers than connections, the pool itself would time out.
-        self._parallel = asyncio.Semaphore(account.parallel)
+        self._turn = turn
         self._client = httpx.AsyncClient(
             base_url=base_url,
             auth=httpx.BasicAuth(account.api_key.get_secret_value(), ""),
@@ -148,8 +147,7 @@ class ChartMogul:
         content = None if body is None else orjson.dumps(body)
         headers = {} if body is None else {"content-type": "application/json"}
         sent = body if params is None else params
-        async with self._parallel:
-            await self._pace()
+        async with self._turn():
             try:
                 async with (
                     asyncio.timeout(self._call_timeout_s),

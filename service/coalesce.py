@@ -7,7 +7,19 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Final
 
-from service.model import Confirmed, Disposition, Event, EventState, Json, Mapped, Record
+from service.model import (
+    Carried,
+    Confirmed,
+    Disposition,
+    Doubt,
+    Event,
+    EventState,
+    Json,
+    Known,
+    Mapped,
+    Order,
+    Record,
+)
 
 CUSTOM: Final = "custom."
 """Before the name of a custom attribute, in every field name of ours."""
@@ -18,10 +30,17 @@ _INSTANT: Final = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}[T ].+")
 
 @dataclass(frozen=True, slots=True)
 class Planned:
-    """A field to send: its value and the event that set it."""
+    """A field to send: its value, the order and id of the event that set it, and the rule that made it."""
 
     value: Json = field(repr=False)
-    event: Event
+    order: Order
+    event_id: int | None
+    rule: str | None = None
+
+    @property
+    def carried(self) -> Carried:
+        """The value as it stands in an intent or a doubt."""
+        return Carried(self.value, self.order)
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,33 +64,59 @@ class Comparison:
     """Fields that came back with another value than was sent."""
 
 
+def newest(mapped: Sequence[tuple[Event, Mapped]]) -> dict[str, Planned]:
+    """Choose the newest value of each field. The order in which events are given does not matter."""
+    chosen: dict[str, Planned] = {}
+    for event, result in sorted(mapped, key=lambda pair: pair[0].order):
+        rules = {trace.target: trace.rule for trace in result.traces}
+        for name, value in result.fields.items():
+            chosen[name] = Planned(value, event.order, event.id, rules.get(name))
+    return chosen
+
+
 def plan(
-    mapped: Sequence[tuple[Event, Mapped]], known: Mapping[str, Confirmed], fresh: Mapping[str, Json] | None = None
+    mapped: Sequence[tuple[Event, Mapped]],
+    known: Known,
+    *,
+    now: datetime,
+    fresh: Mapping[str, Json] | None = None,
 ) -> Plan:
     """Choose for each field the newest value, drop what is older than confirmed or there already.
 
     ``known`` is what ChartMogul confirmed before; ``fresh`` is the contact as the API just returned it, where it was
-    read. The order in which events are given does not matter. Events with faults are not the business of a plan:
-    leave them out.
+    read. A confirmed value that an older one may have landed over by ``now`` is sent again. Events with faults are not
+    the business of a plan: leave them out.
     """
     there = None if fresh is None else contact_fields(fresh)
-    newest: dict[str, Planned] = {}
-    for event, result in sorted(mapped, key=lambda pair: pair[0].order):
-        newest.update({name: Planned(value, event) for name, value in result.fields.items()})
-    send: dict[str, Planned] = {}
+    chosen, again = newest(mapped), _due_again(known, now)
+    send: dict[str, Planned] = {
+        name: Planned(confirmed.value, confirmed.order, confirmed.event_id, confirmed.rule)
+        for name, confirmed in again.items()
+    }
     kept: dict[str, Confirmed] = {}
-    for name, planned in newest.items():
-        before = known.get(name)
-        if _overtaken(planned.event, before) is not None:
+    for name, planned in chosen.items():
+        before = known.fields.get(name)
+        if _overtaken(planned, before) is not None:
             continue  # a newer value is there already
-        if _is_there(name, planned.value, before, there):
-            confirmed_at = before.confirmed_at if before else None
-            kept[name] = Confirmed(planned.value, planned.event.order, planned.event.id, confirmed_at)
+        if name not in again and _is_there(name, planned.value, before, there):
+            kept[name] = _kept(planned, before)
         else:
             send[name] = planned
-    carrier = max((planned.event for planned in send.values()), key=lambda event: event.order, default=None)
-    ends = tuple(_end(event, result, newest, send, known, carrier) for event, result in mapped)
+    ids = {event.id for event, _ in mapped}
+    carriers = [planned for planned in send.values() if planned.event_id in ids]
+    carrier = max(carriers, key=lambda planned: planned.order).event_id if carriers else None
+    ends = tuple(_end(event, result, chosen, send, known.fields, carrier) for event, result in mapped)
     return Plan(send, ends, kept)
+
+
+def doubts_after(known: Known, *, since: datetime) -> tuple[Doubt, ...]:
+    """Return the doubts that remain once a plan of ``since`` was carried out: those whose time has not come."""
+    return tuple(doubt for doubt in known.doubts if doubt.until > since)
+
+
+def again_at(doubts: Sequence[Doubt], fields: Mapping[str, Confirmed]) -> datetime | None:
+    """Say when fields must be sent once more, since an older value may land over them; None where none can."""
+    return min((doubt.until for doubt in doubts if _threatened(doubt, fields)), default=None)
 
 
 def patch_body(fields: Record, *, clear_with: str | None = None) -> dict[str, Json]:
@@ -149,14 +194,44 @@ def _as_instant(ours: Json, theirs: Json) -> bool:
     return first == second
 
 
-def _overtaken(event: Event, before: Confirmed | None) -> int | None:
+def _overtaken(planned: Planned, before: Confirmed | None) -> int | None:
     """Return the id of another event that set the field and is newer than this one, None where there is none.
 
     A field that no event set has no age: whatever the sender's clock says, an event is newer.
     """
-    if before is None or before.event_id == event.id or before.order <= event.order:
+    if before is None or before.event_id == planned.event_id or before.order <= planned.order:
         return None
     return before.event_id
+
+
+def _kept(planned: Planned, before: Confirmed | None) -> Confirmed:
+    """Let the order of a value that is there already move on; when it was confirmed, and by what, stays."""
+    known = before or Confirmed(None)
+    return Confirmed(
+        planned.value,
+        planned.order,
+        planned.event_id,
+        known.confirmed_at,
+        attempt_id=known.attempt_id,
+        rule=planned.rule,
+    )
+
+
+def _due_again(known: Known, now: datetime) -> dict[str, Confirmed]:
+    """Return the confirmed fields that an older value may have landed over by now."""
+    due = [doubt for doubt in known.doubts if doubt.until <= now]
+    return {name: known.fields[name] for doubt in due for name in _threatened(doubt, known.fields)}
+
+
+def _threatened(doubt: Doubt, fields: Mapping[str, Confirmed]) -> list[str]:
+    """Name the fields whose confirmed value is newer than, and other than, what the doubt may bring."""
+    return [
+        name
+        for name, carried in doubt.fields.items()
+        if (confirmed := fields.get(name)) is not None
+        and confirmed.order > carried.order
+        and not same_value(confirmed.value, carried.value)
+    ]
 
 
 def _is_there(name: str, value: Json, before: Confirmed | None, there: Mapping[str, Json] | None) -> bool:
@@ -176,22 +251,23 @@ def _is_there(name: str, value: Json, before: Confirmed | None, there: Mapping[s
 def _end(
     event: Event,
     result: Mapped,
-    newest: Mapping[str, Planned],
+    chosen: Mapping[str, Planned],
     send: Mapping[str, Planned],
     known: Mapping[str, Confirmed],
-    carrier: Event | None,
+    carrier: int | None,
 ) -> Disposition:
     """Say where an event ends: it is the newest of the patch, went out with it, was overtaken, or changed nothing."""
-    if carrier is not None and event.id == carrier.id:
+    if event.id == carrier:
         return Disposition(event.id, EventState.DELIVERED)
-    if carrier is not None and any(planned.event.id == event.id for planned in send.values()):
-        return Disposition(event.id, EventState.MERGED, "its values went out with a newer event", carrier.id)
+    if any(planned.event_id == event.id for planned in send.values()):
+        return Disposition(event.id, EventState.MERGED, "its values went out with a newer event", carrier)
     if not result.fields:
         return Disposition(event.id, EventState.IGNORED, "no mapped field in it")
     for name in result.fields:
-        winner, overtaken_by = newest[name].event, _overtaken(event, known.get(name))
+        own = Planned(None, event.order, event.id)
+        winner, overtaken_by = chosen[name].event_id, _overtaken(own, known.get(name))
         if overtaken_by is not None:
             return Disposition(event.id, EventState.MERGED, "a newer value was delivered before", overtaken_by)
-        if winner.id != event.id:
-            return Disposition(event.id, EventState.MERGED, "overtaken by a newer event", winner.id)
+        if winner != event.id:
+            return Disposition(event.id, EventState.MERGED, "overtaken by a newer event", winner)
     return Disposition(event.id, EventState.UNCHANGED, "ChartMogul has these values already")

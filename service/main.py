@@ -27,6 +27,7 @@ from service.chartmogul import ChartMogul
 from service.config import Config
 from service.config.settings import Account, Settings
 from service.errors import ServiceError, StoreError, StoreUnavailable
+from service.limiter import Limiter
 from service.pipeline import Pipeline, Policy
 from service.resolver import Resolver
 from service.store import Store
@@ -42,8 +43,6 @@ CONNECTIONS_MAX: Final = 1_000
 """Connections at a time; who comes beyond is answered 503."""
 GRACEFUL_S: Final = 5
 """How long a stop waits for requests that are being answered."""
-PACE_WAIT_MAX: Final = timedelta(seconds=5)
-"""A call that must wait longer gives its delivery back instead."""
 
 log = structlog.get_logger("service")
 
@@ -85,9 +84,14 @@ def build(config: Config, *, clock: Callable[[], datetime] = real_clock) -> Serv
     store = open_store(settings)
     used = {configured.account for configured in config.sources.values()}
     accounts = {name: account for name, account in settings.accounts.items() if name in used}
-    sinks = {name: _sink(account, settings, store, clock) for name, account in accounts.items()}
+    limiters = {
+        name: Limiter(name, store.accounts, rate_per_s=account.rate_per_s, parallel=account.parallel, clock=clock)
+        for name, account in accounts.items()
+    }
+    sinks = {name: _sink(account, settings, limiters[name]) for name, account in accounts.items()}
     policy = Policy(
         retry_for=timedelta(seconds=settings.retry_for_s),
+        late=timedelta(seconds=settings.read_timeout_s),
         clear_with="" if settings.clear_with == "blank" else None,
         config_version=config.version,
     )
@@ -104,6 +108,7 @@ def build(config: Config, *, clock: Callable[[], datetime] = real_clock) -> Serv
         pipeline,
         store,
         parallel={name: account.parallel for name, account in accounts.items()},
+        stop_waiting=[limiter.stop for limiter in limiters.values()],
         owner=f"{socket.gethostname()[:40]}:{os.getpid()}:{secrets.token_hex(4)}",
         lease=timedelta(seconds=settings.lease_s),
         clock=clock,
@@ -251,26 +256,22 @@ async def _prepare(service: Service) -> bool:
     try:
         service.store.lock()
         migrated = await service.store.migrate()
-        await service.store.accounts.ensure(service.sinks, now=service.clock())
+        now = service.clock()
+        await service.store.accounts.ensure(service.sinks, now=now)
+        rules = {name: source.rules.document for name, source in service.config.sources.items()}
+        await service.store.configurations.keep(service.config.version, rules, now=now)
     except StoreError as error:
         log.critical("cannot_start", cause=error.cause, hint=error.hint)
         raise
     return migrated
 
 
-def _sink(account: Account, settings: Settings, store: Store, clock: Callable[[], datetime]) -> ChartMogul:
-    every = timedelta(seconds=1 / account.rate_per_s)
-
-    async def pace() -> None:
-        now = clock()
-        at = await store.accounts.reserve(account.name, every=every, wait_max=PACE_WAIT_MAX, now=now)
-        await asyncio.sleep((at - clock()).total_seconds())
-
+def _sink(account: Account, settings: Settings, limiter: Limiter) -> ChartMogul:
     proxy = settings.chartmogul_proxy
     return ChartMogul(
         chartmogul.Account(account.name, account.api_key, account.parallel),
         base_url=settings.chartmogul_base_url,
-        pace=pace,
+        turn=limiter.turn,
         connect_timeout_s=settings.connect_timeout_s,
         read_timeout_s=settings.read_timeout_s,
         proxy=None if proxy is None else proxy.get_secret_value(),

@@ -8,6 +8,7 @@ from sqlalchemy import (
     Boolean,
     Column,
     Dialect,
+    Float,
     Index,
     Integer,
     LargeBinary,
@@ -58,6 +59,9 @@ _Id: Final = BigInteger().with_variant(Integer, "sqlite")
 OPEN: Final = "state IN ('pending', 'leased')"
 """The delivery is still owed. Literal, because a partial index is only found by its own words."""
 
+NAMED: Final = "by_event_id IS NOT NULL"
+"""The event ended by another one."""
+
 metadata = MetaData(
     naming_convention={"ix": "ix_%(table_name)s_%(column_0_N_name)s", "uq": "uq_%(table_name)s_%(column_0_N_name)s"}
 )
@@ -95,11 +99,15 @@ events = Table(
     # The event that overtook this one, or that its values went out with.
     Column("by_event_id", BigInteger),
     Column("config_version", String(12)),
+    # The version of the configuration that a replay asks for; null means the present one.
+    Column("replay_version", String(12)),
     # The change itself; null once it has aged out or was erased.
     Column("change", LargeBinary),
     UniqueConstraint("source", "dedup_key"),
     Index(None, "source", "object_id", "state"),
     Index(None, "delivery_id"),
+    # Who overtook another is kept as long as that other is.
+    Index("ix_events_by_event_id", "by_event_id", sqlite_where=text(NAMED), postgresql_where=text(NAMED)),
 )
 
 deliveries = Table(
@@ -110,10 +118,12 @@ deliveries = Table(
     Column("source", String(63), nullable=False),
     Column("object_id", String(255), nullable=False),
     Column("state", String(10), nullable=False),
-    # 0 for what a CRM sends now; replays and imports wait behind it.
+    # 0 for what a CRM sends now; replays and then imports wait behind it.
     Column("priority", Integer, nullable=False, server_default=text("0")),
     Column("opened_at", Instant, nullable=False),
     Column("due_at", Instant, nullable=False),
+    # Until when, at the latest, further changes may put it off.
+    Column("settled_by", Instant),
     Column("changes", Integer, nullable=False, server_default=text("1")),
     Column("attempts", Integer, nullable=False, server_default=text("0")),
     Column("failing_since", Instant),
@@ -123,6 +133,8 @@ deliveries = Table(
     Column("lease_until", Instant),
     # Raised by every claim: who holds an older number has lost the lease.
     Column("fence", BigInteger, nullable=False, server_default=text("0")),
+    # Leases lost in a row: what ends the process each time must not be tried without an end.
+    Column("lost", Integer, nullable=False, server_default=text("0")),
     Column("contact_uuid", String(40)),
     Column("outcome", String(20)),
     # How many of the latest tries ended in this outcome.
@@ -138,6 +150,8 @@ deliveries = Table(
         postgresql_where=text(OPEN),
     ),
     Index(None, "state", "account", "priority", "due_at"),
+    # What is owed the longest is asked for by every look at health.
+    Index("ix_deliveries_open_at", "opened_at", sqlite_where=text(OPEN), postgresql_where=text(OPEN)),
 )
 
 attempts = Table(
@@ -173,14 +187,19 @@ contacts = Table(
     metadata,
     Column("account", String(63), primary_key=True),
     Column("uuid", String(40), primary_key=True),
-    # Target field → value last confirmed, its order key, event, time and attempt, as JSON.
+    # As ChartMogul last returned it, in lower case, so that a person can be asked for by it.
+    Column("email", String(320)),
+    # Target field → value last confirmed, its order key, event, time, attempt and rule, as JSON.
     Column("fields", LargeBinary, nullable=False),
     # The delivery whose PATCH may be under way, until when, and the fields it may carry.
     Column("held_by", BigInteger),
     Column("held_until", Instant),
     Column("intent", Text),
+    # Values that the contact may yet take on against our will, each until when, as JSON.
+    Column("doubts", Text),
     Column("updated_at", Instant, nullable=False),
     Index(None, "held_by"),
+    Index(None, "email"),
 )
 
 accounts = Table(
@@ -191,8 +210,22 @@ accounts = Table(
     Column("next_call_at", Instant, nullable=False),
     Column("slowed_until", Instant),
     Column("slowed_reason", Words),
+    # The share of its rate that was left to it when it was last told to slow down; it grows back with time.
+    Column("share", Float, nullable=False, server_default=text("1")),
+    Column("share_at", Instant),
     Column("paused_at", Instant),
     Column("paused_reason", Words),
+    # A person's pause ends by a person; that of a refused key by itself.
+    Column("paused_by_hand", Boolean, nullable=False, server_default=text("false")),
+)
+
+configurations = Table(
+    "configurations",
+    metadata,
+    Column("version", String(12), primary_key=True),
+    Column("first_used_at", Instant, nullable=False),
+    # What each source did with a change: its filter and its mapping, as JSON.
+    Column("rules", LargeBinary, nullable=False),
 )
 
 source_marks = Table(

@@ -2,7 +2,8 @@
 
 import asyncio
 import contextlib
-from collections.abc import Callable, Mapping
+import time
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Final
 
@@ -22,7 +23,7 @@ RECLAIM_EVERY_S: Final = 5.0
 STORE_DOWN_S: Final = 1.0
 """The wait while the database does not answer."""
 STOP_S: Final = 10.0
-"""How long a stop waits for the deliveries under way; what is left keeps its lease, and is repeated after it."""
+"""How long a stop waits for the calls under way; what is left is given back as of unknown outcome."""
 AHEAD: Final = 2
 """Deliveries claimed for each call that may run in parallel, so that the account's pace is never waited for twice."""
 
@@ -38,6 +39,7 @@ class Worker:
         store: Store,
         *,
         parallel: Mapping[str, int],
+        stop_waiting: Sequence[Callable[[], None]],
         owner: str,
         lease: timedelta,
         clock: Callable[[], datetime],
@@ -45,7 +47,8 @@ class Worker:
     ) -> None:
         self._pipeline = pipeline
         self._store = store
-        self._room = {account: calls * AHEAD for account, calls in parallel.items()}
+        self._parallel = parallel
+        self._stop_waiting = stop_waiting
         self._owner = owner
         self._lease = lease
         self._clock = clock
@@ -74,11 +77,17 @@ class Worker:
         self._loop.add_done_callback(_tell_fault)
 
     async def stop(self) -> None:
-        """Claim nothing more, and wait up to 10 s for what is under way; what is late is cancelled."""
+        """Claim nothing more, give back what was not sent, and wait up to 10 s for what was; then give that back too.
+
+        What was sent and is given back counts as of unknown outcome, like whatever a crash interrupts.
+        """
         self._stopping = True
         self._woken.set()
+        for stop in self._stop_waiting:
+            stop()
+        late_at = time.monotonic() + self._stop_s
         await _end({self._loop} if self._loop is not None else set(), self._stop_s)
-        await _end(set().union(*self._running.values()), self._stop_s)
+        await _end(set().union(*self._running.values()), max(0.0, late_at - time.monotonic()))
 
     async def _run(self) -> None:
         while not self._stopping:
@@ -100,15 +109,21 @@ class Worker:
         """Claim what is due for every account with room for it; return for how long nothing more will be."""
         wait_s = POLL_S
         for account, running in self._running.items():
-            room = self._room[account] - len(running)
-            if room * 2 < self._room[account]:
+            most = self._parallel[account] * AHEAD
+            room = most - len(running)
+            if room * 2 < most:
                 continue  # claimed by the handful: a claim is a commit
             now = self._clock()
             if account in self._held_until and now < self._held_until[account]:
                 wait_s = min(wait_s, (self._held_until[account] - now).total_seconds())
                 continue  # a claim would say so too, but it would cost intake a transaction
             claimed = await self._store.deliveries.claim(
-                account=account, owner=self._owner, now=now, lease_until=now + self._lease, limit=room
+                account=account,
+                owner=self._owner,
+                now=now,
+                lease_until=now + self._lease,
+                limit=room,
+                limit_later=max(0, self._parallel[account] - len(running)),
             )
             for delivery in claimed:
                 self._begin(delivery, now + self._lease)
@@ -153,6 +168,10 @@ class Worker:
             # Short of the lease: whoever claims it after us must not meet our call.
             async with asyncio.timeout(self._lease.total_seconds() * 0.9):
                 conclusion = await self._pipeline.deliver(delivery, lease_until=lease_until)
+        except asyncio.CancelledError:  # the service stops, and this took too long
+            with contextlib.suppress(StoreError):
+                await self._pipeline.give_up(delivery)
+            raise
         except (StoreError, TimeoutError) as error:
             # Nothing can be written down now: the lease runs out, and says so itself.
             log.warning("attempt_not_recorded", delivery=delivery.id, cause=type(error).__name__)

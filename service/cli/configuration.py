@@ -39,7 +39,7 @@ def check(config: ConfigFile = None, *, as_json: AsJson = False) -> None:
                 "preset": one.source.preset,
                 "account": one.account,
                 "verified": one.source.auth is not None,
-                "targets": sorted(one.mapping.targets),
+                "targets": sorted(one.rules.mapping.targets),
             }
             for name, one in loaded.sources.items()
         },
@@ -51,7 +51,7 @@ def check(config: ConfigFile = None, *, as_json: AsJson = False) -> None:
     for name, one in loaded.sources.items():
         proof = "" if one.source.auth is not None else ", UNAUTHENTICATED"
         sys.stdout.write(f"  {name}: {one.source.preset}, account {one.account}{proof}\n")
-        sys.stdout.write(f"    {', '.join(sorted(one.mapping.targets))}\n")
+        sys.stdout.write(f"    {', '.join(sorted(one.rules.mapping.targets))}\n")
 
 
 def schema(*, as_json: AsJson = True) -> None:

@@ -1,16 +1,13 @@
-"""Verbs about the log: events, deliveries, dead-letters, explain, refusals and audit read it, replay writes to it."""
+"""Verbs that read the log: events, deliveries, dead-letters, explain, refusals, audit."""
 
-import asyncio
 import sys
-from collections.abc import Awaitable, Callable
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any
 
 import typer
 
+from service.cli.opened import with_store
 from service.cli.output import AsJson, print_json, print_lines
 from service.model import DeliveryState, EventState
-
-T = TypeVar("T")
 
 FOUND = 3
 
@@ -20,7 +17,7 @@ SourceName = Annotated[str | None, typer.Option(help="Only those of this source.
 
 def register(app: typer.Typer) -> None:
     """Add the verbs of this family."""
-    for verb in (events, deliveries, dead_letters, replay, explain, refusals, audit):
+    for verb in (events, deliveries, dead_letters, explain, refusals, audit):
         app.command()(verb)
 
 
@@ -33,7 +30,7 @@ def events(
     as_json: AsJson = False,
 ) -> None:
     """List changes in the log, newest first, and where each ended."""
-    lines = _with_store(lambda store: store.ledger.events(source=source, object_id=contact, state=state, limit=limit))
+    lines = with_store(lambda store: store.ledger.events(source=source, object_id=contact, state=state, limit=limit))
     print_lines(lines, ["id", "source", "object_id", "action", "received_at", "state", "reason"], as_json=as_json)
 
 
@@ -45,7 +42,7 @@ def deliveries(
     as_json: AsJson = False,
 ) -> None:
     """List deliveries, newest first: what is owed, to whom, and what came of it."""
-    lines = _with_store(lambda store: store.ledger.deliveries(source=source, state=state, limit=limit))
+    lines = with_store(lambda store: store.ledger.deliveries(source=source, state=state, limit=limit))
     columns = ["id", "source", "object_id", "state", "due_at", "attempts", "outcome", "reason"]
     print_lines(lines, columns, as_json=as_json)
 
@@ -55,55 +52,64 @@ def dead_letters(*, source: SourceName = None, limit: Limit = 50, as_json: AsJso
     from service.model import OutcomeKind
     from service.retry import HINTS
 
-    lines = _with_store(lambda store: store.ledger.deliveries(source=source, state="dead", limit=limit))
+    lines = with_store(lambda store: store.ledger.deliveries(source=source, state="dead", limit=limit))
     hinted = [line | {"hint": HINTS[OutcomeKind(line["outcome"])]} for line in lines]
     print_lines(hinted, ["id", "source", "object_id", "closed_at", "reason", "hint"], as_json=as_json)
 
 
-def replay(
-    delivery: Annotated[int, typer.Argument(help="A dead letter, by its id.")], *, as_json: AsJson = False
-) -> None:
-    """Try a dead letter again: its changes become pending, and obey the order like any other."""
-    from service.main import real_clock
-
-    done = _with_store(lambda store: store.ledger.replay(delivery, now=real_clock()))
-    if as_json:
-        print_json(done)
-    else:
-        sys.stdout.write(f"{done.events} changes are pending again, as delivery {done.delivery_id}\n")
-
-
 def explain(
-    contact: Annotated[str, typer.Argument(help="A CRM record's id, or a con_ uuid.")],
+    contact: Annotated[str, typer.Argument(help="A CRM record's id, a con_ uuid or an email.")],
     *,
     source: SourceName = None,
     limit: Limit = 50,
     as_json: AsJson = False,
 ) -> None:
-    """Tell a contact's story: which event set each field, every change, every attempt. Shows contact values."""
-    uuid = contact if contact.startswith("con_") else None
-    story = _with_store(
-        lambda store: store.ledger.story(source=source, object_id=None if uuid else contact, uuid=uuid, limit=limit)
-    )
+    """Tell a person's story, field by field: value, event, rule, time and attempt. Shows contact values."""
+    story = with_store(lambda store: store.ledger.story(contact, source=source, limit=limit))
     if as_json:
         print_json(story)
     else:
-        fields = [
-            {"field": name, "value": known.value, "event": known.event_id, "confirmed_at": known.confirmed_at}
-            for name, known in sorted(story.fields.items())
-        ]
-        link = story.link
-        sys.stdout.write(f"{link.contact_uuid}, found by {link.found_by}\n" if link else "linked to no contact yet\n")
-        print_lines(fields, ["field", "value", "event", "confirmed_at"], as_json=False)
-        print_lines(story.events, ["id", "source", "object_id", "received_at", "state", "reason"], as_json=False)
-        columns = ["id", "started_at", "outcome", "status", "detail", "fields", "duration_ms"]
-        print_lines(story.attempts, columns, as_json=False)
+        _tell(story)
     raise typer.Exit(0 if story.events or story.fields else FOUND)
+
+
+def _tell(story: Any) -> None:  # noqa: ANN401  # a Story, whose module is loaded when needed
+    for link in story.links:
+        sys.stdout.write(
+            f"{link['source']} {link['object_id']} is {link['contact_uuid']}, found by {link['found_by']}\n"
+        )
+    if not story.links:
+        sys.stdout.write("linked to no contact yet\n")
+    columns = ["field", "value", "source", "event", "rule", "confirmed_at", "attempt", "certain"]
+    for uuid, fields in story.fields.items():
+        sys.stdout.write(f"\n{uuid}, field by field\n")
+        print_lines([_blame_line(blame) for blame in fields], columns, as_json=False)
+    sys.stdout.write("\nchanges, newest first\n")
+    columns = ["id", "source", "object_id", "received_at", "state", "by_event_id", "reason"]
+    print_lines(story.events, columns, as_json=False)
+    sys.stdout.write("\nattempts, newest first\n")
+    columns = ["id", "started_at", "outcome", "status", "detail", "fields", "duration_ms"]
+    print_lines(story.attempts, columns, as_json=False)
+
+
+def _blame_line(blame: Any) -> dict[str, Any]:  # noqa: ANN401  # a Blame, as above
+    known, until = blame.known, blame.in_doubt_until
+    sure = "yes" if known.certain and until is None else "no" if until is None else f"not before {until:%H:%M:%S}"
+    return {
+        "field": blame.field,
+        "value": known.value,
+        "source": blame.source,
+        "event": known.event_id,
+        "rule": known.rule,
+        "confirmed_at": known.confirmed_at,
+        "attempt": known.attempt_id,
+        "certain": sure,
+    }
 
 
 def refusals(*, limit: Limit = 50, as_json: AsJson = False) -> None:
     """List the requests that were turned away, and why."""
-    lines = _with_store(lambda store: store.refusals.newest(limit))
+    lines = with_store(lambda store: store.refusals.newest(limit))
     shown = [
         {
             "refused_at": line.refused_at,
@@ -119,32 +125,13 @@ def refusals(*, limit: Limit = 50, as_json: AsJson = False) -> None:
 
 def audit(*, as_json: AsJson = False) -> None:
     """Check that the books close: every change accounted for, exactly once. Exit 3 names what is not."""
-
-    async def both(store: Any) -> tuple[dict[str, int], list[Any]]:  # noqa: ANN401  # a Store, loaded when needed
-        return await store.ledger.counts(), await store.ledger.audit()
-
-    counts, findings = _with_store(both)
-    total = sum(counts.values())
+    books = with_store(lambda store: store.ledger.audit())
     if as_json:
-        print_json({"events": counts, "total": total, "findings": findings})
+        print_json({"events": books.events, "total": books.total, "findings": books.findings})
     else:
-        sys.stdout.write(f"{total} events: " + ", ".join(f"{n} {state}" for state, n in sorted(counts.items())) + "\n")
-        for finding in findings:
+        by_state = ", ".join(f"{count} {state}" for state, count in books.events.items())
+        sys.stdout.write(f"{books.total} events: {by_state}\n")
+        for finding in books.findings:
             sys.stdout.write(f"{finding.count} {finding.name}: {', '.join(map(str, finding.ids))}\n")
-        sys.stdout.write("the books close\n" if not findings else "")
-    raise typer.Exit(FOUND if findings else 0)
-
-
-def _with_store(work: Callable[[Any], Awaitable[T]]) -> T:
-    from service.config import load_settings
-    from service.main import open_store
-
-    async def run() -> T:
-        store = open_store(load_settings())
-        try:
-            await store.migrate()
-            return await work(store)
-        finally:
-            await store.close()
-
-    return asyncio.run(run())
+        sys.stdout.write("the books close\n" if not books.findings else "")
+    raise typer.Exit(FOUND if books.findings else 0)

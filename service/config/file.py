@@ -1,5 +1,6 @@
 """The configuration file as types: what may stand under ``sources``, preset by preset, and its JSON Schema."""
 
+from datetime import timedelta
 from functools import cache
 from typing import Annotated, Any, Final, Literal, TypeAlias, cast
 
@@ -11,7 +12,7 @@ from service.config.settings import DEFAULT_ACCOUNT, NAME_PATTERN
 from service.config.variables import nearest
 from service.mapping import ConditionSpec, MappingSpec
 from service.mapping.forms import PathField, not_null
-from service.model import Json
+from service.model import Json, Settle
 from service.paths import Path
 from service.resolver import ByCustomer, ByEmail, ByLink, ByUuid, OnAmbiguous, OnUnknown, ResolveStep
 from service.sources import PRESETS
@@ -21,6 +22,10 @@ RESOLVE_MAX: Final = 8
 """Steps of ``resolve``."""
 SOURCES_MAX: Final = 200
 """Sources in one file."""
+SETTLE_MAX_S: Final = 300.0
+"""The longest that changes may be made to wait for others."""
+SETTLE_WINDOWS: Final = 5
+"""Windows that changes wait in all, where the file does not say how long."""
 NO_AUTH: Final = "I accept unauthenticated webhooks"
 """What must stand under ``auth.none``, word for word."""
 Proof: TypeAlias = Literal["auth", "none", "verify"]
@@ -94,6 +99,36 @@ _Resolve = Annotated[
 ]
 
 
+class SettleSpec(Strict):
+    """How long further changes of a contact are waited for; short form: the window in seconds."""
+
+    window_s: Annotated[float, Field(ge=0, le=SETTLE_MAX_S, allow_inf_nan=False, description="After each change.")]
+    longest_s: Annotated[
+        float | SkipJsonSchema[None],
+        BeforeValidator(not_null),
+        Field(ge=0, le=SETTLE_MAX_S, allow_inf_nan=False, description="In all; default five windows."),
+    ] = None
+
+    @model_validator(mode="after")
+    def _window_within_the_longest(self) -> "SettleSpec":
+        if self.longest_s is not None and self.longest_s < self.window_s:
+            allowed = "at least window_s"
+            raise PydanticCustomError("settle", "allowed: {allowed}", {"allowed": allowed})
+        return self
+
+    def as_settle(self) -> Settle:
+        """Return it as the log takes it."""
+        longest_s = self.window_s * SETTLE_WINDOWS if self.longest_s is None else self.longest_s
+        return Settle(timedelta(seconds=self.window_s), timedelta(seconds=longest_s))
+
+
+def _in_seconds(value: object) -> object:
+    """Let a number stand for a window of so many seconds."""
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        return {"window_s": value}
+    return not_null(value)
+
+
 class SourceSpec(Strict):
     """What every source may say, whatever its preset."""
 
@@ -107,6 +142,11 @@ class SourceSpec(Strict):
         ConditionSpec | SkipJsonSchema[None],
         BeforeValidator(not_null),
         Field(description="Only changes for which this holds are delivered."),
+    ] = None
+    settle: Annotated[
+        SettleSpec | SkipJsonSchema[None],
+        BeforeValidator(_in_seconds),
+        Field(description="How long further changes of a contact are waited for, so that one call carries them all."),
     ] = None
     mapping: MappingSpec
 

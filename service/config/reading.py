@@ -12,7 +12,7 @@ from service.config.settings import DEFAULT_ACCOUNT
 from service.config.variables import nearest
 from service.config.yaml_file import BYTES_MAX, Document, KeyPath, read_yaml, references, written
 from service.errors import Fault
-from service.mapping import Condition, Mapping
+from service.mapping import Rules
 from service.model import Json
 from service.pipeline import ConfiguredSource
 from service.sources import PRESETS
@@ -94,9 +94,10 @@ class ConfigurationFile:
         if not any(spec.mapping.rules()):
             self._refuse((*path, "mapping"), "no field", _TARGET)
         else:  # so the preset is known: the model of an unknown one takes nothing
-            self.sources[name] = self._configured(name, str(preset), spec)
+            rules = Rules.parse({key: entry[key] for key in ("mapping", "when") if key in entry})
+            self.sources[name] = self._configured(name, str(preset), spec, rules)
 
-    def _configured(self, name: str, preset: str, spec: SourceSpec) -> ConfiguredSource:
+    def _configured(self, name: str, preset: str, spec: SourceSpec, rules: Rules) -> ConfiguredSource:
         source_type = PRESETS[preset]
         source = source_type(name, _auth(source_type, spec), getattr(spec, "parse", None))
         if source.signs_url:
@@ -105,11 +106,11 @@ class ConfigurationFile:
             name=name,
             source=source,
             account=spec.account,
-            mapping=Mapping(spec.mapping),
-            when=None if spec.when is None else Condition(spec.when),
+            rules=rules,
             resolve=spec.steps(preset),
             on_unknown=spec.on_unknown,
             on_ambiguous=spec.on_ambiguous,
+            settle=source_type.usual_settle if spec.settle is None else spec.settle.as_settle(),
         )
 
     def _refuse(self, path: KeyPath, found: str, allowed: str, *, near: str | None = None) -> None:

@@ -1,11 +1,13 @@
 """The rules from configuration: a CRM's fields become ChartMogul's, purely, within bounds, and with every step told."""
 
+from dataclasses import dataclass, field
+
 from service.mapping.condition import Condition
 from service.mapping.rule import Rule
 from service.mapping.spec import ConditionSpec, MappingSpec
-from service.model import Change, Json, Mapped
+from service.model import Change, Json, Mapped, Record
 
-__all__ = ["Condition", "ConditionSpec", "Mapping", "MappingSpec"]
+__all__ = ["Condition", "ConditionSpec", "Mapping", "MappingSpec", "Rules"]
 
 
 class Mapping:
@@ -32,3 +34,25 @@ class Mapping:
             elif trace.result == "fail":
                 faults.append(f"{trace.target}: {trace.reason}")
         return Mapped(fields, traces, tuple(faults))
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """What becomes of a source's changes: which of them are delivered, and what they say to ChartMogul.
+
+    ``document`` is what was written of both, so that they can be kept, and made again from it.
+    """
+
+    mapping: Mapping
+    when: Condition | None
+    document: Record = field(repr=False)
+
+    @classmethod
+    def parse(cls, document: Record) -> "Rules":
+        """Make rules from ``{"mapping": …, "when": …}`` as they were checked before; the latter may be missing."""
+        when = document.get("when")
+        return cls(
+            Mapping(MappingSpec.model_validate(document["mapping"])),
+            None if when is None else Condition(ConditionSpec.model_validate(when)),
+            document,
+        )

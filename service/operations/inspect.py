@@ -10,7 +10,7 @@ import orjson
 
 from service.coalesce import patch_body, plan
 from service.errors import NotFound, RequestError, ServiceError
-from service.model import MISSING, Change, Event, InboundRequest, Mapped, Reply, Trace, to_micros
+from service.model import MISSING, Change, Event, InboundRequest, Known, Mapped, Reply, Trace, to_micros
 from service.pipeline import ConfiguredSource, map_events
 
 CAPTURE_BYTES_MAX: Final = 8 * 1024 * 1024
@@ -103,7 +103,7 @@ def _patch(
         for number, change in enumerate(changes, 1)
     ]
     settled = map_events(configured, events)
-    planned = plan(settled.mapped, {})
+    planned = plan(settled.mapped, Known(), now=now)
     body = patch_body({name: one.value for name, one in planned.send.items()}, clear_with=clear_with)
     return {"object_id": object_id, "patch": body or None, "trace": _trace(configured, events)}
 
@@ -111,10 +111,10 @@ def _patch(
 def _trace(configured: ConfiguredSource, events: list[Event]) -> list[dict[str, Any]]:
     lines: list[dict[str, Any]] = []
     for event in events:
-        if configured.when is not None and not configured.when.holds(event.change):
+        if configured.rules.when is not None and not configured.rules.when.holds(event.change):
             lines.append({"dedup_key": event.change.dedup_key, "result": "skip", "reason": "filtered out by `when`"})
             continue
-        result: Mapped = configured.mapping.apply(event.change)
+        result: Mapped = configured.rules.mapping.apply(event.change)
         lines += [{"dedup_key": event.change.dedup_key, **trace_line(trace)} for trace in result.traces]
     return lines
 

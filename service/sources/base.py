@@ -14,7 +14,7 @@ import orjson
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr
 
 from service.errors import ParseError, TooLarge, VerificationError
-from service.model import Action, Change, InboundRequest, Json, Record, Reply, to_micros
+from service.model import AT_ONCE, Action, Change, InboundRequest, Json, Record, Reply, Settle, to_micros
 from service.times import parse_instant
 
 DEPTH_MAX: Final = 64
@@ -142,6 +142,8 @@ class Source(ABC, Generic[AuthT]):
     """What stands under ``parse``, for presets that need it."""
     usual_email: ClassVar[str | None] = None
     """Where a record has its email; ``resolve`` may then be left out."""
+    usual_settle: ClassVar[Settle] = AT_ONCE
+    """How long further changes of a contact are waited for, where the configuration does not say."""
 
     def __init__(self, name: str, auth: AuthT | None, parse: Strict | None = None) -> None:  # noqa: ARG002  # presets with Parse keep it
         self.name = name

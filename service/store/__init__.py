@@ -1,6 +1,7 @@
 """The log: everything that is kept, and every SQL statement there is. One transaction a method."""
 
 from service.store.accounts import Accounts
+from service.store.configurations import Configurations
 from service.store.contacts import Contacts
 from service.store.database import Database
 from service.store.deliveries import Deliveries
@@ -8,6 +9,7 @@ from service.store.intake import Intake
 from service.store.ledger import Ledger
 from service.store.migrate import migrate
 from service.store.refusals import Refusals
+from service.store.replay import Replays
 
 __all__ = ["Store"]
 
@@ -24,8 +26,10 @@ class Store:
         self.deliveries = Deliveries(self._database)
         self.contacts = Contacts(self._database)
         self.accounts = Accounts(self._database)
+        self.configurations = Configurations(self._database)
         self.refusals = Refusals(self._database)
         self.ledger = Ledger(self._database)
+        self.replays = Replays(self._database)
 
     @property
     def engine(self) -> str:

@@ -3,21 +3,18 @@
 from datetime import datetime
 from typing import Any, Final
 
-import orjson
-from sqlalchemy import Connection, Row, and_, func, insert, or_, select, update
+from sqlalchemy import Connection, Row, and_, func, or_, select, update
 from sqlalchemy.sql.dml import ReturningUpdate
 
-from service.model import Attempt, Conclusion, Delivery, DeliveryState, Event, Link, Outcome, OutcomeKind
-from service.schema import accounts, attempts, contacts, deliveries, events, links
+from service.model import Conclusion, Delivery, DeliveryState, Event, Link, Owed, Priority
+from service.schema import accounts, contacts, deliveries, events, links
 from service.store.contacts import release_holds
 from service.store.database import Database
 from service.store.lease import held
+from service.store.lost import take_back
 from service.store.payloads import unpack_change
-from service.store.record import Recorder, attempt_row, pending_of
-from service.store.replay import PRIORITY as REPLAY_PRIORITY
+from service.store.record import Recorder, pending_of
 
-PRIORITIES: Final = (0, REPLAY_PRIORITY)
-"""What a CRM sends now, then replays."""
 EVENTS_PER_TRY_MAX: Final = 1_000
 """Pending events of one contact that one try takes up; the rest keep the delivery open."""
 
@@ -29,10 +26,20 @@ class Deliveries:
         self._database = database
         self._recorder = Recorder(database)
 
-    async def claim(
-        self, *, account: str, owner: str, now: datetime, lease_until: datetime, limit: int
+    async def claim(  # a claim is all of this
+        self,
+        *,
+        account: str,
+        owner: str,
+        now: datetime,
+        lease_until: datetime,
+        limit: int,
+        limit_later: int | None = None,
     ) -> list[Delivery]:
-        """Take up to ``limit`` due deliveries of an account that is neither paused nor slowed, oldest due first."""
+        """Take up to ``limit`` due deliveries of an account that is neither paused nor slowed, oldest due first.
+
+        What is not live comes last, and only as far as ``limit_later`` in all: what a CRM sends next waits behind it.
+        """
         held_back = select(accounts.c.name).where(
             accounts.c.name == account, or_(accounts.c.paused_at.is_not(None), accounts.c.slowed_until > now)
         )
@@ -43,9 +50,10 @@ class Deliveries:
             if connection.execute(held_back).first() is not None:
                 return []
             taken: list[Row[Any]] = []
-            for priority in PRIORITIES:
-                if len(taken) < limit:
-                    due = _due(account, priority, now, limit - len(taken))
+            for priority in Priority:
+                bound = limit if priority is Priority.LIVE or limit_later is None else min(limit, limit_later)
+                if len(taken) < bound:
+                    due = _due(account, priority, now, bound - len(taken))
                     taken += connection.execute(due.values(lease)).all()
             return taken
 
@@ -57,8 +65,8 @@ class Deliveries:
         """Say when the account's earliest pending delivery is due, or None when none is pending."""
         # One look at the index for each priority; a plain minimum would walk the whole backlog.
         of_each = [
-            select(func.min(deliveries.c.due_at)).where(*_waiting(account), deliveries.c.priority == priority)
-            for priority in PRIORITIES
+            select(func.min(deliveries.c.due_at)).where(*_waiting(account), deliveries.c.priority == priority.value)
+            for priority in Priority
         ]
 
         def earliest(connection: Connection) -> datetime | None:
@@ -67,16 +75,22 @@ class Deliveries:
 
         return await self._database.read(earliest)
 
-    async def pending(self, delivery: Delivery) -> tuple[list[Event], Link | None]:
-        """Return the contact's pending events in arrival order (at most 1,000), and its link."""
+    async def pending(self, delivery: Delivery) -> Owed:
+        """Return what the delivery is about: at most 1,000 events, its link, and whether that contact is in doubt."""
         waiting = select(events).where(*pending_of(delivery)).order_by(events.c.id).limit(EVENTS_PER_TRY_MAX)
-        linked = select(links.c.contact_uuid, links.c.found_by).where(
-            links.c.source == delivery.source, links.c.object_id == delivery.object_id
+        linking = links.outerjoin(
+            contacts, and_(contacts.c.account == links.c.account, contacts.c.uuid == links.c.contact_uuid)
+        )
+        linked = (
+            select(links.c.contact_uuid, links.c.found_by, contacts.c.doubts.is_not(None))
+            .select_from(linking)
+            .where(links.c.source == delivery.source, links.c.object_id == delivery.object_id)
         )
 
-        def load(connection: Connection) -> tuple[list[Event], Link | None]:
+        def load(connection: Connection) -> Owed:
+            found = tuple(_event(row) for row in connection.execute(waiting))
             link = connection.execute(linked).first()
-            return [_event(row) for row in connection.execute(waiting)], None if link is None else Link(*link)
+            return Owed(found, None) if link is None else Owed(found, Link(link[0], link[1]), in_doubt=bool(link[2]))
 
         return await self._database.read(load)
 
@@ -100,6 +114,11 @@ class Deliveries:
 
         await self._database.write(give_back)
 
+    async def give_up(self, delivery: Delivery, *, now: datetime) -> bool:
+        """Give back a lease whose outcome nobody will learn, before it runs out; False if it was lost already."""
+        ours = and_(*held(delivery))
+        return bool(await self._database.write(lambda connection: take_back(connection, ours, now, counts=False)))
+
     async def reclaim(self, *, now: datetime, everything: bool = False) -> int:
         """Take expired leases back, each as an attempt of unknown outcome; return how many.
 
@@ -108,15 +127,7 @@ class Deliveries:
         left = deliveries.c.state == DeliveryState.LEASED.value
         if not everything:
             left = and_(left, deliveries.c.lease_until <= now)
-        # What it may have changed is what it held: nothing is sent before.
-        holding = deliveries.outerjoin(contacts, contacts.c.held_by == deliveries.c.id)
-        expired = (
-            select(deliveries.c.id, contacts.c.uuid, contacts.c.intent)
-            .select_from(holding)
-            .where(left)
-            .with_for_update(skip_locked=True, of=deliveries)
-        )
-        return await self._database.write(lambda connection: _take_back(connection, connection.execute(expired), now))
+        return await self._database.write(lambda connection: take_back(connection, left, now))
 
 
 _DELIVERY: Final = (
@@ -137,11 +148,11 @@ def _waiting(account: str) -> tuple[Any, ...]:
     return (deliveries.c.state == DeliveryState.PENDING.value, deliveries.c.account == account)
 
 
-def _due(account: str, priority: int, now: datetime, limit: int) -> ReturningUpdate[Any]:
+def _due(account: str, priority: Priority, now: datetime, limit: int) -> ReturningUpdate[Any]:
     """Lease what is due of one priority, oldest first; who takes the lease, and until when, is still to be said."""
     due = (
         select(deliveries.c.id)
-        .where(*_waiting(account), deliveries.c.priority == priority, deliveries.c.due_at <= now)
+        .where(*_waiting(account), deliveries.c.priority == priority.value, deliveries.c.due_at <= now)
         .order_by(deliveries.c.due_at, deliveries.c.id)
         .limit(limit)
         .with_for_update(skip_locked=True)
@@ -150,7 +161,7 @@ def _due(account: str, priority: int, now: datetime, limit: int) -> ReturningUpd
     return (
         update(deliveries)
         .where(deliveries.c.id.in_(select(due.c.id)))
-        .values(state=DeliveryState.LEASED.value, fence=deliveries.c.fence + 1)
+        .values(state=DeliveryState.LEASED.value, fence=deliveries.c.fence + 1, settled_by=None)
         .returning(*_DELIVERY, deliveries.c.priority, deliveries.c.due_at)
     )
 
@@ -160,30 +171,4 @@ def _delivery(row: Row[Any]) -> Delivery:
 
 
 def _event(row: Row[Any]) -> Event:
-    return Event(row.id, row.source, row.received_at, row.order_key, unpack_change(row))
-
-
-def _take_back(connection: Connection, expired: Any, now: datetime) -> int:  # noqa: ANN401  # rows of three columns
-    rows = expired.all()
-    if not rows:
-        return 0
-    unknown = Outcome(OutcomeKind.UNKNOWN, detail="the lease expired before an outcome was recorded")
-    connection.execute(
-        insert(attempts),
-        [attempt_row(row.id, Attempt(now, 0, unknown, row.uuid, orjson.loads(row.intent or "[]"))) for row in rows],
-    )
-    ids = sorted({row.id for row in rows})
-    connection.execute(
-        update(deliveries)
-        .where(deliveries.c.id.in_(ids))
-        .values(
-            state=DeliveryState.PENDING.value,
-            lease_owner=None,
-            lease_until=None,
-            due_at=now,
-            outcome=unknown.kind.value,
-            reason=unknown.detail,
-        )
-    )
-    release_holds(connection, ids, sent=True)
-    return len(ids)
+    return Event(row.id, row.source, row.received_at, row.order_key, unpack_change(row), row.replay_version)

@@ -4,13 +4,14 @@ import asyncio
 import secrets
 from collections import Counter
 from collections.abc import Sequence
+from datetime import datetime
 from functools import partial
 from typing import Any, Final
 
-from sqlalchemy import Connection, delete, text
+from sqlalchemy import Connection, case, delete, func, or_, text
 
 from service.errors import Overloaded, StoreError, StoreUnavailable
-from service.model import Arrival, Change, EventState, Receipt, to_micros
+from service.model import Arrival, Change, DeliveryState, EventState, Receipt, to_micros
 from service.schema import OPEN, deliveries, events, requests, source_marks
 from service.store.database import Database, upserting
 from service.store.payloads import pack_change, pack_request
@@ -98,17 +99,7 @@ class _Statements:
             .on_conflict_do_nothing(index_elements=["source", "dedup_key"])
             .returning(events.c.request_id, events.c.account, events.c.source, events.c.object_id, events.c.state)
         )
-        # The update of an open delivery changes little, but it locks the row: whoever is closing it must look again.
-        opened = upsert(deliveries)
-        reopened = opened.on_conflict_do_update(
-            index_elements=["source", "object_id"],
-            index_where=text(OPEN),
-            # What a CRM sends now does not wait behind replays, though it joins one.
-            set_={"changes": deliveries.c.changes + opened.excluded.changes, "priority": 0},
-        )
-        self._open_deliveries = Prepared(
-            reopened, ("account", "source", "object_id", "state", "opened_at", "due_at", "changes")
-        )
+        self._open_deliveries = Prepared(_opening(upsert(deliveries)), _OPENED)
         marks = upsert(source_marks)
         self._mark_sources = marks.on_conflict_do_update(
             index_elements=["source"], set_={"received_at": marks.excluded.received_at}
@@ -133,15 +124,10 @@ class _Statements:
             connection.execute(delete(requests).where(requests.c.id.in_(empty)))
         now = arrivals[-1].received_at
         if owed:
+            by_source = {arrival.source: arrival for arrival in arrivals}
             # In one order everywhere, so that two replicas never wait for each other.
-            due_us = to_micros(now)
-            self._open_deliveries.run(
-                connection,
-                [
-                    (account, source, object_id, _PENDING, due_us, due_us, changes)
-                    for (source, object_id, account), changes in sorted(owed.items())
-                ],
-            )
+            opened = [_opened(by_source[key[0]], key, changes, now) for key, changes in sorted(owed.items())]
+            self._open_deliveries.run(connection, opened)
         marks = sorted({arrival.source for arrival in arrivals})
         connection.execute(self._mark_sources, [{"source": source, "received_at": now} for source in marks])
         return [
@@ -162,6 +148,42 @@ class _Statements:
         ]
         self._insert_requests.run(connection, rows)
         return [row[0] for row in rows]
+
+
+_OPENED: Final = (
+    *("account", "source", "object_id", "state", "priority", "opened_at", "due_at", "settled_by", "changes"),
+)
+
+
+def _opening(opened: Any) -> Any:  # noqa: ANN401  # either dialect's insert
+    """Open a delivery, or join the one that is open.
+
+    Joining changes little, but it locks the row: whoever is closing it must look again. Where the source lets its
+    changes settle, each puts the delivery off by its window, though never past the time that the first one set. What
+    waits for its next try after a failure goes on waiting; what a CRM sends now does not wait behind replays.
+    """
+    new = opened.excluded
+    settled_by = func.coalesce(deliveries.c.settled_by, new.settled_by)
+    due_at = case((new.due_at < settled_by, new.due_at), else_=settled_by)
+    unfailed = or_(deliveries.c.attempts == 0, deliveries.c.state == DeliveryState.LEASED.value)
+    first = case((new.priority < deliveries.c.priority, new.priority), else_=deliveries.c.priority)
+    return opened.on_conflict_do_update(
+        index_elements=["source", "object_id"],
+        index_where=text(OPEN),
+        set_={
+            "changes": deliveries.c.changes + new.changes,
+            "priority": first,
+            "settled_by": settled_by,
+            "due_at": case((unfailed, due_at), else_=deliveries.c.due_at),
+        },
+    )
+
+
+def _opened(arrival: Arrival, key: tuple[str, str, str], changes: int, now: datetime) -> tuple[Any, ...]:
+    source, object_id, account = key
+    at_us, settle = to_micros(now), arrival.settle
+    due_us, settled_us = to_micros(now + settle.window), to_micros(now + settle.longest)
+    return (account, source, object_id, _PENDING, arrival.priority.value, at_us, due_us, settled_us, changes)
 
 
 class _Ids:

@@ -1,14 +1,14 @@
-"""The log as an operator reads it: lists, counts, one contact's story, whether the books close, and replay."""
+"""The log as an operator reads it: lists, counts, one contact's story, and whether the books close."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
 
-from sqlalchemy import ColumnElement, Connection, Row, Select, Table, exists, func, select, text, tuple_
+from sqlalchemy import ColumnElement, Connection, Row, Select, Table, func, select, text, tuple_
 
 from service.errors import NotFound
-from service.model import Confirmed, DeliveryState, EventState, InboundRequest, Link
+from service.model import Confirmed, InboundRequest
 from service.schema import (
     OPEN,
     attempts,
@@ -20,15 +20,14 @@ from service.schema import (
     requests,
     source_marks,
 )
-from service.store.contacts import unpack_fields
-from service.store.database import Database, upserting
+from service.store.audit import Books, audit
+from service.store.database import Database
+from service.store.fields import unpack_doubts, unpack_fields
 from service.store.payloads import unpack_request
-from service.store.replay import Replayed, replay
+from service.store.people import Person, find_person
 
 PAGE_MAX: Final = 1_000
 """Rows that one list returns at most."""
-OFFENDERS_MAX: Final = 20
-"""Ids that one finding of an audit names."""
 
 Line = dict[str, Any]
 """A row as shown: column names to plain values; no payload, no contact value."""
@@ -45,31 +44,32 @@ class Backlog:
 
 
 @dataclass(frozen=True, slots=True)
-class Finding:
-    """A book that does not close: what is wrong, with how many, and the first of them."""
+class Blame:
+    """One field of a contact: how it came to be what it is, and until when an older value may still land over it."""
 
-    name: str
-    count: int
-    ids: tuple[int, ...]
+    field: str
+    known: Confirmed
+    source: str | None
+    in_doubt_until: datetime | None
 
 
 @dataclass(frozen=True, slots=True)
 class Story:
-    """Everything known of one contact."""
+    """Everything known of one person: whom they are linked to, field by field, change by change, try by try."""
 
-    link: Link | None
-    account: str | None
-    fields: Mapping[str, Confirmed]
+    person: Person
+    links: tuple[Line, ...]
+    fields: Mapping[str, tuple[Blame, ...]]
+    """By the uuid of the contact."""
     events: tuple[Line, ...]
     attempts: tuple[Line, ...]
 
 
 class Ledger:
-    """Reads for people; the only writing is replay."""
+    """Reads for people."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
-        self._upsert = upserting(database)
 
     async def events(
         self, *, source: str | None = None, object_id: str | None = None, state: str | None = None, limit: int = 50
@@ -94,9 +94,9 @@ class Ledger:
             raise NotFound(f"no request is kept of event {event_id}", hint="see `events` for the ids that are there")
         return unpack_request(packed)
 
-    async def story(self, *, source: str | None, object_id: str | None, uuid: str | None, limit: int = 50) -> Story:
-        """Tell everything of the contact that a CRM record, or a ChartMogul uuid, stands for."""
-        return await self._database.read(lambda connection: _story(connection, source, object_id, uuid, limit))
+    async def story(self, named: str, *, source: str | None = None, limit: int = 50) -> Story:
+        """Tell everything of the person that a CRM record's id, a ``con_`` uuid or an email stands for."""
+        return await self._database.read(lambda connection: _story(connection, named, source, _page(limit)))
 
     async def backlog(self) -> Backlog:
         """Count the deliveries that are owed, and the dead letters."""
@@ -127,13 +127,9 @@ class Ledger:
         every = select(events.c.state, func.count()).group_by(events.c.state)
         return await self._database.read(lambda connection: dict(tuple(row) for row in connection.execute(every)))
 
-    async def audit(self) -> list[Finding]:
-        """Check that the books close; return what does not. Reads the whole log."""
-        return await self._database.read(_audit)
-
-    async def replay(self, delivery_id: int, *, now: datetime) -> Replayed:
-        """Make a dead letter's events pending again. NotFound when it is none."""
-        return await self._database.write(lambda connection: replay(connection, self._upsert, delivery_id, now))
+    async def audit(self) -> Books:
+        """Check that the books close; the findings say what does not. Reads the whole log."""
+        return await self._database.read(audit)
 
     async def _list(self, rows: Select[Any]) -> list[Line]:
         return await self._database.read(lambda connection: [_line(row) for row in connection.execute(rows)])
@@ -159,77 +155,43 @@ def _line(row: Row[Any]) -> Line:
     return {str(name): value for name, value in row._mapping.items()}  # noqa: SLF001  # SQLAlchemy's public name for it
 
 
-def _story(connection: Connection, source: str | None, object_id: str | None, uuid: str | None, limit: int) -> Story:
-    limit = _page(limit)
-    wanted = [
-        column == value
-        for column, value in (
-            (links.c.source, source),
-            (links.c.object_id, object_id),
-            (links.c.contact_uuid, uuid),
-        )
-        if value is not None
-    ]
-    linked = connection.execute(select(links).where(*wanted).order_by(links.c.found_at.desc()).limit(PAGE_MAX)).all()
-    records = [(row.source, row.object_id) for row in linked]
-    if not records and object_id is not None:
-        named = select(events.c.source, events.c.object_id).where(
-            events.c.object_id == object_id, *([events.c.source == source] if source is not None else [])
-        )
-        records = [(row.source, row.object_id) for row in connection.execute(named.distinct().limit(PAGE_MAX))]
-    here = tuple_(events.c.source, events.c.object_id).in_(records)
+def _story(connection: Connection, named: str, source: str | None, limit: int) -> Story:
+    person = find_person(connection, named, source=source)
+    theirs = tuple_(links.c.source, links.c.object_id).in_(person.records)
+    linked = connection.execute(select(links).where(theirs).order_by(links.c.found_at.desc())).all()
+    here = tuple_(events.c.source, events.c.object_id).in_(person.records)
     listed = connection.execute(select(*_EVENT_COLUMNS).where(here).order_by(events.c.id.desc()).limit(limit)).all()
-    owed = select(deliveries.c.id).where(text(OPEN), tuple_(deliveries.c.source, deliveries.c.object_id).in_(records))
+    owed = select(deliveries.c.id).where(
+        text(OPEN), tuple_(deliveries.c.source, deliveries.c.object_id).in_(person.records)
+    )
     ids = {row.delivery_id for row in listed if row.delivery_id is not None} | set(connection.execute(owed).scalars())
     tried = connection.execute(
         select(attempts).where(attempts.c.delivery_id.in_(ids)).order_by(attempts.c.id.desc()).limit(limit)
     ).all()
-    account = linked[0].account if linked else None
-    contact_uuid = linked[0].contact_uuid if linked else uuid
     known = connection.execute(
-        select(contacts.c.account, contacts.c.fields).where(contacts.c.uuid == contact_uuid)
-    ).first()
+        select(contacts.c.uuid, contacts.c.fields, contacts.c.doubts).where(
+            tuple_(contacts.c.account, contacts.c.uuid).in_(person.contacts)
+        )
+    ).all()
     return Story(
-        Link(linked[0].contact_uuid, linked[0].found_by) if linked else None,
-        account or (known.account if known else None),
-        unpack_fields(known.fields) if known else {},
+        person,
+        tuple(_line(row) for row in linked),
+        {row.uuid: _blame(connection, row) for row in known},
         tuple(_line(row) for row in listed),
         tuple(_line(row) for row in tried),
     )
 
 
-def _audit(connection: Connection) -> list[Finding]:
-    owed = exists().where(
-        deliveries.c.source == events.c.source,
-        deliveries.c.object_id == events.c.object_id,
-        text(OPEN),
-    )
-    attempted = exists().where(attempts.c.id == events.c.attempt_id)
-    lettered = exists().where(deliveries.c.id == events.c.delivery_id, deliveries.c.state == DeliveryState.DEAD.value)
-    other = events.alias("other")
-    named = exists().where(other.c.id == events.c.by_event_id, other.c.id != events.c.id)
-    states = [state.value for state in EventState]
-    twice = (
-        select(func.min(deliveries.c.id).label("id"))
-        .where(text(OPEN))
-        .group_by(deliveries.c.source, deliveries.c.object_id)
-        .having(func.count() > 1)
-    )
-    books: dict[str, Select[Any]] = {
-        "events in no known state": select(events.c.id).where(events.c.state.not_in(states)),
-        "pending events without an open delivery": select(events.c.id).where(events.c.state == "pending", ~owed),
-        "delivered events without an attempt": select(events.c.id).where(events.c.state == "delivered", ~attempted),
-        "merged events that name no other event": select(events.c.id).where(events.c.state == "merged", ~named),
-        "dead events without a dead letter": select(events.c.id).where(events.c.state == "dead", ~lettered),
-        "ignored events without a reason": select(events.c.id).where(
-            events.c.state == "ignored", events.c.reason.is_(None)
-        ),
-        "contacts with two open deliveries": twice,
+def _blame(connection: Connection, row: Any) -> tuple[Blame, ...]:  # noqa: ANN401  # a row of three columns
+    fields = unpack_fields(row.fields)
+    setters = {one.event_id for one in fields.values() if one.event_id is not None}
+    asked = select(events.c.id, events.c.source).where(events.c.id.in_(setters))
+    sources = {found.id: found.source for found in connection.execute(asked)}
+    until = {
+        name: doubt.until
+        for doubt in sorted(unpack_doubts(row.doubts), key=lambda doubt: doubt.until)
+        for name in doubt.fields
     }
-    findings = []
-    for name, offending in books.items():
-        count = connection.execute(select(func.count()).select_from(offending.subquery())).scalar_one()
-        if count:
-            ids = connection.execute(offending.order_by("id").limit(OFFENDERS_MAX)).scalars()
-            findings.append(Finding(name, count, tuple(ids)))
-    return findings
+    return tuple(
+        Blame(name, known, sources.get(known.event_id or 0), until.get(name)) for name, known in sorted(fields.items())
+    )

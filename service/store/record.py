@@ -1,11 +1,12 @@
 """The conclusion of a try: events, contact, link, account and delivery, written together or not at all."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
 
 import orjson
-from sqlalchemy import Connection, Update, and_, delete, func, insert, or_, select, update
+from sqlalchemy import Connection, Update, and_, delete, func, insert, select, update
 
 from service.model import (
     Attempt,
@@ -17,10 +18,10 @@ from service.model import (
     Link,
     Next,
     OutcomeKind,
-    Verdict,
 )
-from service.schema import accounts, attempts, deliveries, events, ignored_attributes, links
-from service.store.contacts import conclude_hold, release_holds
+from service.schema import attempts, deliveries, events, ignored_attributes, links
+from service.store.accounts import record_verdict
+from service.store.contacts import conclude_hold, is_ours, release_holds
 from service.store.database import Database, upserting
 from service.store.lease import held
 
@@ -29,6 +30,14 @@ _CLOSED: Final = {
     Next.SKIP: DeliveryState.SKIPPED,
     Next.DEAD: DeliveryState.DEAD,
 }
+
+
+@dataclass(frozen=True, slots=True)
+class Waits:
+    """Why a delivery stays open after a try that ended well: since when something waits in it, and for when."""
+
+    since: datetime
+    due_at: datetime
 
 
 class Recorder:
@@ -40,20 +49,33 @@ class Recorder:
     def record(self, connection: Connection, delivery: Delivery, conclusion: Conclusion, now: datetime) -> bool:
         """Write all of it; False, and nothing written, if the lease or the contact was lost meanwhile."""
         # Locked before anything is looked at: an arrival that reopens it waits for us, or we see its event.
-        if connection.execute(select(deliveries.c.id).where(*held(delivery)).with_for_update()).first() is None:
+        asked = select(deliveries.c.due_at).where(*held(delivery)).with_for_update()
+        lease = connection.execute(asked).first()
+        uuid = conclusion.attempt.contact_uuid
+        if lease is None or (uuid is not None and not is_ours(connection, delivery, uuid)):
             return False
-        if not _conclude_contact(connection, delivery, conclusion, now):
-            return False
-        attempt_id = connection.execute(
+        attempt_id: int = connection.execute(
             insert(attempts).values(attempt_row(delivery.id, conclusion.attempt)).returning(attempts.c.id)
         ).scalar_one()
+        doubted_at: datetime | None = None
+        if uuid is None:  # a fault of ours may have come after a PATCH: its intent stays in doubt
+            release_holds(connection, [delivery.id], sent=True)
+        else:
+            doubted_at = conclude_hold(connection, delivery, conclusion, attempt_id, now)
         for end in conclusion.dispositions:
             connection.execute(_settle(end, delivery.id, attempt_id, conclusion.config_version, now))
         self._record_link(connection, delivery, conclusion, now)
         self._record_ignored(connection, delivery.account, conclusion.ignored_attributes, now)
-        _record_account(connection, delivery.account, conclusion.verdict, now)
+        called_at = conclusion.attempt.started_at
+        record_verdict(connection, delivery.account, conclusion.verdict, called_at=called_at, now=now)
         waiting_since = connection.execute(select(func.min(events.c.received_at)).where(*pending_of(delivery))).scalar()
-        after = _after(delivery, conclusion, now, waiting_since)
+        again_at = min((at for at in (conclusion.again_at, doubted_at) if at is not None), default=None)
+        waits = None
+        if waiting_since is not None:  # settling included: a change that came meanwhile may have put it off
+            waits = Waits(waiting_since, max(now, lease.due_at))
+        elif again_at is not None:
+            waits = Waits(now, again_at)
+        after = _after(delivery, conclusion, now, waits)
         connection.execute(update(deliveries).where(deliveries.c.id == delivery.id).values(after))
         dead = [end for end in conclusion.dispositions if end.state is EventState.DEAD]
         if dead and after["state"] != DeliveryState.DEAD.value:
@@ -115,16 +137,6 @@ def attempt_row(delivery_id: int, attempt: Attempt) -> dict[str, Any]:
     }
 
 
-def _conclude_contact(connection: Connection, delivery: Delivery, conclusion: Conclusion, now: datetime) -> bool:
-    uuid = conclusion.attempt.contact_uuid
-    if uuid is None:  # a fault of ours may have come after a PATCH: its intent stays in doubt
-        release_holds(connection, [delivery.id], sent=True)
-        return True
-    return conclude_hold(
-        connection, delivery, uuid, confirmed=conclusion.confirmed, uncertain=conclusion.uncertain, now=now
-    )
-
-
 def _settle(end: Disposition, delivery_id: int, attempt_id: int, version: str | None, now: datetime) -> Update:
     return (
         update(events)
@@ -135,30 +147,19 @@ def _settle(end: Disposition, delivery_id: int, attempt_id: int, version: str | 
             by_event_id=end.by_event_id,
             delivery_id=delivery_id,
             attempt_id=attempt_id,
-            config_version=version,
+            config_version=func.coalesce(events.c.replay_version, version),
             decided_at=now,
         )
     )
 
 
-def _record_account(connection: Connection, account: str, verdict: Verdict, now: datetime) -> None:
-    here = update(accounts).where(accounts.c.name == account)
-    if verdict.slow_until is not None:
-        # Of several answers at once, the longest wait counts.
-        shorter = or_(accounts.c.slowed_until.is_(None), accounts.c.slowed_until < verdict.slow_until)
-        slowed = here.where(shorter)
-        connection.execute(slowed.values(slowed_until=verdict.slow_until, slowed_reason=verdict.reason))
-    if verdict.pause:
-        first = here.where(accounts.c.paused_at.is_(None))
-        connection.execute(first.values(paused_at=now, paused_reason=verdict.reason))
-
-
-def _after(delivery: Delivery, conclusion: Conclusion, now: datetime, waiting_since: datetime | None) -> dict[str, Any]:
+def _after(delivery: Delivery, conclusion: Conclusion, now: datetime, waits: Waits | None) -> dict[str, Any]:
     """Say how the delivery stands after this try: closed, or pending with the time of the next one."""
     verdict, kind = conclusion.verdict, conclusion.attempt.outcome.kind.value
     row: dict[str, Any] = {
         "lease_owner": None,
         "lease_until": None,
+        "lost": 0,
         "contact_uuid": conclusion.attempt.contact_uuid,
         "outcome": kind,
         "repeats": delivery.repeats + 1 if delivery.outcome == kind else 1,
@@ -173,9 +174,9 @@ def _after(delivery: Delivery, conclusion: Conclusion, now: datetime, waiting_si
             "failing_since": None if verdict.pause else delivery.failing_since or now,
             "relinked": delivery.relinked or verdict.next is Next.RELINK,
         }
-    if waiting_since is not None:  # a change came meanwhile: the same duty, begun afresh
-        fresh = {"attempts": 0, "failing_since": None, "relinked": False, "opened_at": waiting_since}
-        return row | fresh | {"state": DeliveryState.PENDING.value, "due_at": now}
+    if waits is not None:  # the same duty, begun afresh
+        fresh = {"attempts": 0, "failing_since": None, "relinked": False, "opened_at": waits.since}
+        return row | fresh | {"state": DeliveryState.PENDING.value, "due_at": waits.due_at}
     return row | {"state": closed.value, "closed_at": now}
 
 

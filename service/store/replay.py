@@ -1,68 +1,159 @@
-"""Replay: a dead letter's events become pending again, in an open delivery of their contact."""
+"""Replay: changes that ended become pending again, in small batches, and obey the order like any other."""
 
-from collections.abc import Callable
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
 
-from sqlalchemy import Connection, func, select, text, update
+from sqlalchemy import ColumnElement, Connection, Row, exists, func, select, update
 
 from service.errors import NotFound
-from service.model import DeliveryState, EventState
-from service.schema import OPEN, deliveries, events
+from service.model import DeliveryState, EventState, OutcomeKind, Priority
+from service.schema import deliveries, events
+from service.store.database import Database
+from service.store.opening import Opening, Record
 
-PRIORITY: Final = 1
-"""Replays wait behind what CRMs send now."""
+BATCH: Final = 500
+"""Events of one batch: one transaction, and no longer."""
+
+_ENDED: Final = [state.value for state in EventState if state is not EventState.PENDING]
 
 
 @dataclass(frozen=True, slots=True)
-class Replayed:
-    """What a replay set going: how many events, and in which delivery."""
+class Selection:
+    """Which changes are replayed: all that ended, or only the dead ones, as far as every condition that is given fits.
+
+    ``letters`` are ids of dead letters. ``since`` and ``until`` go by the time a change was received, the latter not
+    included. ``cause`` is the outcome that the delivery ended with.
+    """
+
+    dead_only: bool = True
+    letters: Sequence[int] = ()
+    events: Sequence[int] = ()
+    source: str | None = None
+    object_id: str | None = None
+    cause: OutcomeKind | None = None
+    since: datetime | None = None
+    until: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """What one batch set going: how many changes, of how many contacts, and the id to go on after; None at the end.
+
+    ``unreadable`` counts changes whose payload has aged out or was erased: they stay as they are.
+    """
 
     events: int
-    delivery_id: int
+    contacts: int
+    unreadable: int
+    last_id: int | None
 
 
-def replay(connection: Connection, upsert: Callable[[Any], Any], delivery_id: int, now: datetime) -> Replayed:
-    """Make a dead letter's events pending again. Raises NotFound when there is no such dead letter."""
-    letter = connection.execute(
-        select(deliveries)
-        .where(deliveries.c.id == delivery_id, deliveries.c.state == DeliveryState.DEAD.value)
-        .with_for_update()
-    ).first()
-    if letter is None:
-        raise NotFound(f"delivery {delivery_id} is not a dead letter", hint="see `dead-letters` for those that are")
-    theirs = (events.c.delivery_id == delivery_id, events.c.state == EventState.DEAD.value)
-    count = connection.execute(select(func.count()).where(*theirs)).scalar_one()
-    fresh = {
-        "account": letter.account,
-        "source": letter.source,
-        "object_id": letter.object_id,
-        "state": DeliveryState.PENDING.value,
-        "priority": PRIORITY,
-        "changes": count,
-        "opened_at": now,
-        "due_at": now,
-    }
-    opened = (
-        upsert(deliveries)
-        .values(fresh)
-        .on_conflict_do_update(
-            index_elements=["source", "object_id"],
-            index_where=text(OPEN),
-            set_={"changes": deliveries.c.changes + count},
+class Replays:
+    """Makes ended changes pending again. Changes that their source ignored are none of a delivery, and stay."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._opening = Opening(database)
+
+    async def count(self, selection: Selection) -> int:
+        """Count the changes that a selection means."""
+        counted = select(func.count()).select_from(events).where(*_wanted(selection))
+        return await self._database.read(lambda connection: connection.execute(counted).scalar_one())
+
+    async def batch(
+        self, selection: Selection, *, after: int = 0, version: str | None = None, then: bool = False, now: datetime
+    ) -> Batch:
+        """Replay the next changes after an id. ``then`` maps each as it was mapped, ``version`` by that configuration.
+
+        Without either, the present configuration maps them. Raises NotFound for a letter that is not dead.
+        """
+
+        def run(connection: Connection) -> Batch:
+            _require_dead(connection, selection.letters)
+            asked = (
+                select(
+                    events.c.id,
+                    events.c.account,
+                    events.c.source,
+                    events.c.object_id,
+                    events.c.delivery_id,
+                    events.c.change.is_(None).label("unreadable"),
+                )
+                .where(*_wanted(selection), events.c.id > after)
+                .order_by(events.c.id)
+                .limit(BATCH)
+            )
+            rows = connection.execute(asked).all()
+            readable = [row for row in rows if not row.unreadable]
+            records = self._reopen(connection, readable, now)
+            _make_pending(connection, [row.id for row in readable], version, then=then)
+            self._close_letters(connection, {row.delivery_id for row in readable} | set(selection.letters), now)
+            last_id = rows[-1].id if len(rows) == BATCH else None
+            return Batch(len(readable), len(records), len(rows) - len(readable), last_id)
+
+        return await self._database.write(run)
+
+    def _reopen(self, connection: Connection, rows: Sequence[Row[Any]], now: datetime) -> set[Record]:
+        counts: dict[Record, int] = {}
+        for row in rows:
+            record = Record(row.account, row.source, row.object_id)
+            counts[record] = counts.get(record, 0) + 1
+        # In one order everywhere, so that two replicas never wait for each other.
+        for record in sorted(counts, key=lambda one: (one.source, one.object_id)):
+            self._opening.open(
+                connection, record, due_at=now, now=now, priority=Priority.REPLAY, changes=counts[record]
+            )
+        return set(counts)
+
+    def _close_letters(self, connection: Connection, delivery_ids: set[int], now: datetime) -> None:
+        """Put away the dead letters that are empty now."""
+        left = exists().where(events.c.delivery_id == deliveries.c.id, events.c.state == EventState.DEAD.value)
+        emptied = (
+            update(deliveries)
+            .where(deliveries.c.id.in_(sorted(delivery_ids)), deliveries.c.state == DeliveryState.DEAD.value, ~left)
+            .values(state=DeliveryState.SKIPPED.value, reason="replayed", closed_at=now)
         )
-        .returning(deliveries.c.id)
-    )
-    open_id: int = connection.execute(opened).scalar_one()
-    connection.execute(
-        update(deliveries)
-        .where(deliveries.c.id == delivery_id)
-        .values(state=DeliveryState.SKIPPED.value, reason=f"replayed as delivery {open_id}")
-    )
-    connection.execute(
-        update(events)
-        .where(*theirs)
-        .values(state=EventState.PENDING.value, reason=None, decided_at=None, delivery_id=None, attempt_id=None)
-    )
-    return Replayed(count, open_id)
+        connection.execute(emptied)
+
+
+def _require_dead(connection: Connection, letters: Sequence[int]) -> None:
+    dead = select(deliveries.c.id).where(deliveries.c.id.in_(letters), deliveries.c.state == DeliveryState.DEAD.value)
+    wrong = sorted(set(letters) - set(connection.execute(dead).scalars())) if letters else []
+    if wrong:
+        raise NotFound(f"delivery {wrong[0]} is not a dead letter", hint="see `dead-letters` for those that are")
+
+
+def _make_pending(connection: Connection, ids: Sequence[int], version: str | None, *, then: bool) -> None:
+    fresh: dict[str, Any] = {
+        "state": EventState.PENDING.value,
+        "reason": None,
+        "decided_at": None,
+        "delivery_id": None,
+        "attempt_id": None,
+        "by_event_id": None,
+        "replay_version": events.c.config_version if then else version,
+    }
+    connection.execute(update(events).where(events.c.id.in_(ids)).values(fresh))
+
+
+def _wanted(selection: Selection) -> list[ColumnElement[bool]]:
+    states = [EventState.DEAD.value] if selection.dead_only else _ENDED
+    wanted: list[ColumnElement[bool]] = [events.c.state.in_(states), events.c.delivery_id.is_not(None)]
+    if selection.letters:
+        wanted.append(events.c.delivery_id.in_(selection.letters))
+    if selection.events:
+        wanted.append(events.c.id.in_(selection.events))
+    if selection.source is not None:
+        wanted.append(events.c.source == selection.source)
+    if selection.object_id is not None:
+        wanted.append(events.c.object_id == selection.object_id)
+    if selection.since is not None:
+        wanted.append(events.c.received_at >= selection.since)
+    if selection.until is not None:
+        wanted.append(events.c.received_at < selection.until)
+    if selection.cause is not None:
+        ended_so = deliveries.c.outcome == selection.cause.value
+        wanted.append(exists().where(deliveries.c.id == events.c.delivery_id, ended_so))
+    return wanted

@@ -1,17 +1,17 @@
-"""The nouns: what passes between rooms, as frozen values that know nothing and decide nothing.
-
-Fields that may hold contact values stay out of every ``repr``.
-"""
+"""What CRMs say: requests, the changes in them, and the events of the log that they become."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from enum import Enum, StrEnum
+from enum import Enum, IntEnum, StrEnum
 from typing import Final, TypeAlias, Union
 
 # A Union, because a quoted alias could not be joined by | at run time.
 Json: TypeAlias = Union[bool, int, float, str, list["Json"], dict[str, "Json"], None]  # noqa: UP007
 Record: TypeAlias = Mapping[str, Json]
+
+Order: TypeAlias = tuple[int, int]
+"""What newest wins goes by: an event's order key, then its id, which rises with arrival."""
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND: Final = timedelta(microseconds=1)
@@ -59,16 +59,6 @@ class EventState(StrEnum):
     MERGED = "merged"
     UNCHANGED = "unchanged"
     IGNORED = "ignored"
-    DEAD = "dead"
-
-
-class DeliveryState(StrEnum):
-    """Where the duty to bring one contact up to date stands. A retry is ``pending`` with a later ``due_at``."""
-
-    PENDING = "pending"
-    LEASED = "leased"
-    DELIVERED = "delivered"
-    SKIPPED = "skipped"
     DEAD = "dead"
 
 
@@ -155,6 +145,11 @@ class Trace:
     value: Json = field(default=None, repr=False)
     reason: str | None = None
 
+    @property
+    def rule(self) -> str:
+        """How the value was made, without any value: ``emails[?primary].value | trim | lower``."""
+        return " | ".join([self.path or "const", *(step.name for step in self.steps)])
+
 
 @dataclass(frozen=True, slots=True)
 class Mapped:
@@ -168,38 +163,24 @@ class Mapped:
     faults: tuple[str, ...] = ()
 
 
-class OutcomeKind(StrEnum):
-    """What came of an attempt, in the words that ``retry`` decides by."""
+class Priority(IntEnum):
+    """What goes first when several deliveries of an account are due."""
 
-    APPLIED = "applied"
-    UNCHANGED = "unchanged"
-    RATE_LIMITED = "rate_limited"
-    OVERLOADED = "overloaded"
-    UNREACHABLE = "unreachable"
-    UNKNOWN = "unknown"
-    SERVER_ERROR = "server_error"
-    ACCOUNT_REFUSED = "account_refused"
-    CONTACT_GONE = "contact_gone"
-    REJECTED = "rejected"
-    CONTACT_UNKNOWN = "contact_unknown"
-    CONTACT_AMBIGUOUS = "contact_ambiguous"
-    UNMAPPABLE = "unmappable"
-    FAULT = "fault"
+    LIVE = 0
+    REPLAY = 1
+    IMPORT = 2
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
-    """What came back from one attempt to bring a contact up to date.
+class Settle:
+    """How long a delivery waits for further changes of its contact: ``window`` after each, ``longest`` in all."""
 
-    ``status`` is the HTTP status where there was an answer. ``detail`` is ChartMogul's own message, capped and free of
-    the values that were sent. ``retry_after_s`` is what the answer asked for. ``answer`` is the contact as returned.
-    """
+    window: timedelta = timedelta(0)
+    longest: timedelta = timedelta(0)
 
-    kind: OutcomeKind
-    status: int | None = None
-    detail: str = ""
-    retry_after_s: float | None = None
-    answer: Record | None = field(default=None, repr=False)
+
+AT_ONCE: Final = Settle()
+"""The usual: a change is delivered as soon as it can be."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -211,6 +192,8 @@ class Arrival:
     received_at: datetime
     request: InboundRequest
     changes: tuple[Change, ...]
+    settle: Settle = AT_ONCE
+    priority: Priority = Priority.LIVE
 
 
 @dataclass(frozen=True, slots=True)
@@ -227,120 +210,19 @@ class Receipt:
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """A change in the log. Events of one contact are ordered by ``order``: the sender's clock, then arrival."""
+    """A change in the log. Events of one contact are ordered by ``order``: the sender's clock, then arrival.
+
+    ``replay_version`` names the configuration that a replay asked for, None for the present one.
+    """
 
     id: int
     source: str
     received_at: datetime
     order_key: int
     change: Change
+    replay_version: str | None = None
 
     @property
-    def order(self) -> tuple[int, int]:
+    def order(self) -> Order:
         """What newest wins goes by."""
         return (self.order_key, self.id)
-
-
-@dataclass(frozen=True, slots=True)
-class Link:
-    """Which ChartMogul contact a CRM contact is, and how that was found."""
-
-    contact_uuid: str
-    found_by: str
-
-
-@dataclass(frozen=True, slots=True)
-class Delivery:
-    """The duty to bring one contact up to date, as claimed: ``fence`` proves that the lease is still held."""
-
-    id: int
-    account: str
-    source: str
-    object_id: str
-    attempts: int
-    failing_since: datetime | None
-    relinked: bool
-    fence: int
-    outcome: str | None = None
-    repeats: int = 0
-    """How many of its latest tries ended in ``outcome``, without another between."""
-
-
-@dataclass(frozen=True, slots=True)
-class Confirmed:
-    """A field as ChartMogul last confirmed it, and the event that set it.
-
-    ``certain`` is False where an attempt of unknown outcome may have changed it since: then the value proves nothing.
-    ``order`` is (0, 0) and ``event_id`` None where the value was read from ChartMogul rather than set by us.
-    """
-
-    value: Json = field(repr=False)
-    order: tuple[int, int] = (0, 0)
-    event_id: int | None = None
-    confirmed_at: datetime | None = None
-    certain: bool = True
-
-
-@dataclass(frozen=True, slots=True)
-class Disposition:
-    """Where one event ends in this attempt, and why. ``by_event_id`` names the event it was merged into."""
-
-    event_id: int
-    state: EventState
-    reason: str | None = None
-    by_event_id: int | None = None
-
-
-class Next(StrEnum):
-    """What retry decided for a delivery."""
-
-    DONE = "done"
-    RETRY = "retry"
-    RELINK = "relink"
-    DEAD = "dead"
-    SKIP = "skip"
-
-
-@dataclass(frozen=True, slots=True)
-class Verdict:
-    """What follows from an outcome.
-
-    ``due_at`` says when to try again. ``slow_until`` holds every call of the account back, ``pause`` stops them until
-    ChartMogul accepts the key again. ``hint`` tells a person what to do.
-    """
-
-    next: Next
-    reason: str
-    due_at: datetime | None = None
-    slow_until: datetime | None = None
-    pause: bool = False
-    hint: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class Attempt:
-    """One try at a delivery, as it goes into the log: field names, never their values."""
-
-    started_at: datetime
-    duration_ms: int
-    outcome: Outcome
-    contact_uuid: str | None = None
-    fields: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class Conclusion:
-    """Everything that one try at a delivery leaves in the log, written in one transaction.
-
-    ``confirmed`` holds the contact's fields as they are known afterwards, ``uncertain`` the names of those that may
-    yet change.
-    """
-
-    attempt: Attempt
-    verdict: Verdict
-    dispositions: tuple[Disposition, ...] = ()
-    link: Link | None = None
-    confirmed: Mapping[str, Confirmed] = field(default_factory=dict)
-    uncertain: tuple[str, ...] = ()
-    ignored_attributes: tuple[str, ...] = ()
-    config_version: str | None = None
