@@ -2,12 +2,14 @@
 
 import asyncio
 import math
+import socket
 import time
 from array import array
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Final, cast
+from types import TracebackType
+from typing import Final, Self, cast
 
 import uvloop
 
@@ -15,24 +17,25 @@ OVERTIME_S: Final = 60.0
 """How long the last answers of a timed round are waited for."""
 LONGEST_S: Final = 600.0
 """How long any round may take, then TimeoutError."""
+RECEIVE_BYTES: Final = 64 * 1024
 HEAD_END: Final = b"\r\n\r\n"
 
 
 @dataclass(frozen=True, slots=True)
 class Load:
-    """What is sent where: requests one after the other, and the body that each must be answered with."""
+    """What is sent where: requests one after the other, and the bodies that each may be answered with."""
 
     port: int
     requests: Iterator[bytes]
-    answer: bytes
+    answers: Sequence[bytes]
     connections: int
 
 
 @dataclass(frozen=True, slots=True)
 class Fired:
-    """What came of a round. ``answered`` counts every right answer, ``requests_per_s`` those within the time."""
+    """What came of a round. ``answers`` counts every right answer by its body, ``requests_per_s`` those in time."""
 
-    answered: int
+    answers: Counter[bytes]
     requests_per_s: float
     p50_ms: float
     p99_ms: float
@@ -40,6 +43,11 @@ class Fired:
     busy: float
     """How much of its own core the generator took: near 1, it is itself the bound."""
     wrong: Counter[str]
+
+    @property
+    def answered(self) -> int:
+        """How many right answers came."""
+        return self.answers.total()
 
 
 def fire(load: Load, *, seconds: float = math.inf) -> Fired:
@@ -68,7 +76,7 @@ async def _fire(load: Load, seconds: float) -> Fired:
     took = min(ended - started, seconds)
     ordered = sorted(volley.latencies)
     return Fired(
-        answered=len(ordered),
+        answers=volley.answers,
         requests_per_s=volley.in_time / took,
         p50_ms=percentile(ordered, 50) * 1000,
         p99_ms=percentile(ordered, 99) * 1000,
@@ -76,6 +84,33 @@ async def _fire(load: Load, seconds: float) -> Fired:
         busy=(time.process_time() - used) / (ended - started),
         wrong=volley.wrong,
     )
+
+
+class Caller:
+    """One connection for one request after the other, each waited for: for few requests whose moments count."""
+
+    def __init__(self, port: int) -> None:
+        self._socket = socket.create_connection(("127.0.0.1", port), timeout=OVERTIME_S)
+        self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._socket.close()
+
+    def send(self, request: bytes) -> tuple[bytes, int]:
+        """Send a request; return the body of the answer, and when it was here whole: wall time in ns."""
+        self._socket.sendall(request)
+        received = b""
+        while (answer := _answer(received)) is None:
+            part = self._socket.recv(RECEIVE_BYTES)
+            if not part:
+                raise ConnectionError("the service closed the connection")
+            received += part
+        return answer[1], time.time_ns()
 
 
 def told(wrong: Counter[str]) -> Iterator[str]:
@@ -95,6 +130,7 @@ class _Volley:
         self.load = load
         self.until = math.inf
         self.latencies = array("d")
+        self.answers: Counter[bytes] = Counter()
         self.in_time = 0
         self.wrong: Counter[str] = Counter()
         self.over = asyncio.Event()
@@ -133,11 +169,12 @@ class _Connection(asyncio.Protocol):
 
     def data_received(self, received: bytes) -> None:
         self._received += received
-        status = _status(self._received)
-        if status is None:
+        answer = _answer(self._received)
+        if answer is None:
             return
-        volley, now = self._volley, time.perf_counter()
-        if status == b"200" and self._received.endswith(volley.load.answer):
+        volley, now, (status, body) = self._volley, time.perf_counter(), answer
+        if status == b"200" and body in volley.load.answers:
+            volley.answers[body] += 1
             volley.latencies.append(now - self._sent_at)
             volley.in_time += now <= volley.until
         else:
@@ -156,11 +193,12 @@ class _Connection(asyncio.Protocol):
             self._volley.done()
 
 
-def _status(received: bytes) -> bytes | None:
-    """Return the status of an answer once it is there whole: every server here announces its length."""
+def _answer(received: bytes) -> tuple[bytes, bytes] | None:
+    """Return status and body of an answer once it is there whole: every server here announces its length."""
     head = received.find(HEAD_END)
     if head < 0:
         return None
     at = received.lower().find(b"content-length:", 0, head) + len(b"content-length:")
     length = int(received[at : received.index(b"\r\n", at)])
-    return received[9:12] if len(received) >= head + len(HEAD_END) + length else None
+    body = received[head + len(HEAD_END) :]
+    return (received[9:12], body) if len(body) >= length else None

@@ -7,12 +7,10 @@ from itertools import cycle, islice
 from typing import Final, TypeVar
 
 from service.main import real_clock
-from service.model import InboundRequest
-from tests.benchmarks.bodies import CONFIGURATION, pipedrive
+from tests.benchmarks.bodies import CONFIGURATION, edits, inbound, pipedrive
 from tests.benchmarks.load import percentile
 from tests.benchmarks.report import Bench, Measured, Row
 from tests.support.service import configure
-from tests.support.webhooks import PUBLIC_URL
 
 T = TypeVar("T")
 
@@ -25,7 +23,7 @@ def measure(bench: Bench) -> Measured:
     """Time each pure step of a webhook's way."""
     config = configure(bench.room("mapping"), CONFIGURATION)
     person, now = config.sources["pipedrive"], real_clock()
-    requests = [_inbound(request) for request in islice(pipedrive(), PEOPLE)]
+    requests = [inbound(request) for request in islice(pipedrive(edits()), PEOPLE)]
     changes = [person.source.parse(request)[0] for request in requests]
     wrong = sorted({fault for change in changes for fault in person.mapping.apply(change).faults})
     rules = len(person.mapping.targets)
@@ -38,14 +36,6 @@ def measure(bench: Bench) -> Measured:
         _timed(f"map {rules} fields", person.mapping.apply, changes, times),
     ]
     return Measured("Pure steps of one Pipedrive person", rows, CONDITIONS, wrong)
-
-
-def _inbound(request: bytes) -> InboundRequest:
-    """Read a request as the web room hands it on."""
-    head, _, body = request.partition(b"\r\n\r\n")
-    first, *lines = head.decode().split("\r\n")
-    headers = {name.lower(): value for name, _, value in (line.partition(": ") for line in lines)}
-    return InboundRequest("POST", PUBLIC_URL + first.split(" ")[1], headers, body)
 
 
 def _timed(step: str, run: Callable[[T], object], given: list[T], times: int) -> Row:

@@ -6,11 +6,11 @@ import time
 from itertools import islice
 from typing import Final
 
-from tests.benchmarks.bodies import BATCH, HUBSPOT_CONNECTIONS, hubspot
-from tests.benchmarks.intake import ANSWER_TO_BATCH
+from tests.benchmarks.bodies import BATCH, HUBSPOT_CONNECTIONS, answer, edits, hubspot
 from tests.benchmarks.load import Load, fire, told
+from tests.benchmarks.ours import REFUSING, Sandbox, Service
 from tests.benchmarks.report import Bench, Measured, Row, Scale
-from tests.benchmarks.servers import REFUSING, Sandbox, Service, until
+from tests.benchmarks.servers import until
 
 CONDITIONS: Final = (
     "Ready: from the start of the process to the first 200 of /health/ready, asked every 2 ms; medians of the starts.",
@@ -25,24 +25,25 @@ def measure(bench: Bench) -> Measured:
     with Sandbox(room, bench.cores) as sandbox:
         sandbox.control("POST", "faults", REFUSING)
         service = Service(room, bench.cores, sandbox)
-        rows = [_starts("first start", service, 1, scale), _starts("idle", service, scale.starts, scale)]
+        rows = [_row("first start", service, 1, scale), _row("idle", service, scale.starts, scale)]
         wrong = []
         with service:
-            changes = hubspot()
+            changes = hubspot(edits())
             batches = scale.waiting // BATCH
-            fired = [fire(Load(service.port, islice(changes, 1), ANSWER_TO_BATCH, 1))]
+            fired = [fire(Load(service.port, islice(changes, 1), [answer(BATCH)], 1))]
             until(service.paused)
             remaining = islice(changes, batches - 1)
-            fired.append(fire(Load(service.port, remaining, ANSWER_TO_BATCH, HUBSPOT_CONNECTIONS)))
+            fired.append(fire(Load(service.port, remaining, [answer(BATCH)], HUBSPOT_CONNECTIONS)))
             loaded = service.waiting()
             rows.append({"state": "just loaded", "waiting": loaded, "ready_s": math.nan, "rss_mb": service.rss_mb})
             wrong += [line for one in fired for line in told(one.wrong)]
-        rows.append(_starts("waiting", service, scale.starts, scale))
+        rows.append(_row("waiting", service, scale.starts, scale))
         wrong += service.unlike({"pending": batches * BATCH})
     return Measured("Memory and start", rows, CONDITIONS, wrong)
 
 
-def _starts(state: str, service: Service, count: int, scale: Scale) -> Row:
+def started(service: Service, count: int, scale: Scale) -> tuple[float, float, int]:
+    """Start it so often; return the seconds until it was ready and its memory, in the middle, and what waits."""
     ready_s, rss_mb, waiting = [], [], 0
     for _ in range(count):
         try:
@@ -52,9 +53,9 @@ def _starts(state: str, service: Service, count: int, scale: Scale) -> Row:
             waiting = service.waiting()
         finally:
             service.stop()
-    return {
-        "state": state,
-        "waiting": waiting,
-        "ready_s": statistics.median(ready_s),
-        "rss_mb": statistics.median(rss_mb),
-    }
+    return statistics.median(ready_s), statistics.median(rss_mb), waiting
+
+
+def _row(state: str, service: Service, count: int, scale: Scale) -> Row:
+    ready_s, rss_mb, waiting = started(service, count, scale)
+    return {"state": state, "waiting": waiting, "ready_s": ready_s, "rss_mb": rss_mb}

@@ -11,7 +11,9 @@ from typing import Any, Final
 import uvicorn
 from fastapi import FastAPI
 
-ANSWER: Final = b'{"accepted":1,"duplicates":0}'
+from tests.benchmarks.bodies import answer
+
+ANSWER: Final = answer()
 
 Message = MutableMapping[str, Any]
 

@@ -31,7 +31,8 @@ class Scale:
     """Of each round of intake."""
     rounds: int = 3
     connections: int = 64
-    contacts: int = 1000
+    contacts: int = 2000
+    contacts_by_client: int = 300
     latency_ms: int = 100
     waiting: int = 100_000
     starts: int = 5
@@ -40,7 +41,15 @@ class Scale:
     mappings: int = 20_000
 
 
-QUICK: Final = Scale(seconds=0.5, rounds=2, contacts=40, waiting=5_000, starts=2, mappings=2_000)
+QUICK: Final = Scale(
+    seconds=0.5,
+    rounds=2,
+    contacts=80,
+    contacts_by_client=20,
+    waiting=5_000,
+    starts=2,
+    mappings=2_000,
+)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""The service, the sandbox and the bounds as processes of their own, on a core of their own, always stopped again."""
+"""Servers as processes of their own, on a core of their own, always stopped again; ``ours`` are two of them."""
 
 import contextlib
 import http.client
@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -16,17 +16,13 @@ from typing import Any, Final, Self
 
 import orjson
 
-from tests.benchmarks.bodies import CONFIGURATION
-from tests.support.service import environment, free_port, inherited
+from tests.support.service import free_port, inherited
 
 ROOT: Final = Path(__file__).resolve().parents[2]
 START_S: Final = 60.0
 STOP_S: Final = 30.0
-AUDIT_S: Final = 120.0
 POLL_S: Final = 0.002
 """How exactly the moment of readiness is met."""
-REFUSING: Final = {"kind": "status", "status": 401}
-"""A ChartMogul that knows the key no more: the account is paused, and nothing is delivered."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,56 +135,6 @@ class Server:
             if self._process is not None:
                 return Path(f"/proc/{self._process.pid}/{name}").read_text(encoding="utf-8")
         return None
-
-
-class Sandbox(Server):
-    """A sandbox ChartMogul, beside the load."""
-
-    def __init__(self, directory: Path, cores: Cores) -> None:
-        port = free_port()
-        arguments = ["service", "sandbox", "--port", str(port)]
-        super().__init__(arguments, port, "/_sandbox/settings", core=cores.load, directory=directory)
-
-    def control(self, method: str, what: str, document: object = None) -> Any:  # noqa: ANN401  # as JSON has it
-        """Use its control API."""
-        status, answer = self.ask(method, f"/_sandbox/{what}", document)
-        assert status < 300, answer
-        return answer
-
-
-class Service(Server):
-    """The service with the benchmark's sources and default settings, on a log of its own."""
-
-    def __init__(self, directory: Path, cores: Cores, sandbox: Sandbox) -> None:
-        port = free_port()
-        super().__init__(["service", "serve"], port, "/health/ready", core=cores.server, directory=directory)
-        address = {"HOST": "127.0.0.1", "PORT": str(port), "CHARTMOGUL_BASE_URL": f"http://127.0.0.1:{sandbox.port}"}
-        self.environ = environment(directory, CONFIGURATION, **address)
-        del self.environ["CHARTMOGUL_RATE_PER_S"]  # the default
-
-    def waiting(self) -> int:
-        """How many deliveries are owed."""
-        _, health = self.get("/health")
-        return int(health["backlog"]["pending"]) + int(health["backlog"]["leased"])
-
-    def paused(self) -> bool:
-        """Say whether nothing is delivered."""
-        return any(account["state"] == "paused" for account in self.get("/health")[1]["accounts"].values())
-
-    def unlike(self, *allowed: Mapping[str, int]) -> Iterator[str]:
-        """Say in what the log, as `audit` counts it by state, is none of what it may be; it must have stopped."""
-        verb = [sys.executable, "-m", "service", "audit", "--json"]
-        environ, where = inherited() | self.environ, self._directory
-        try:
-            ended = subprocess.run(verb, env=environ, cwd=where, capture_output=True, timeout=AUDIT_S, check=False)
-        except subprocess.TimeoutExpired:
-            yield f"the audit did not end within {AUDIT_S:.0f} s: what is in the log was not counted"
-            return
-        audit = orjson.loads(ended.stdout)
-        if audit["events"] not in allowed:
-            yield f"the log holds {audit['events']}, and should hold {' or '.join(map(str, allowed))}"
-        for finding in audit["findings"]:
-            yield f"audit: {finding['count']} {finding['name']}"
 
 
 def bound(kind: str, directory: Path, cores: Cores) -> Server:

@@ -15,6 +15,7 @@ SMALLEST = Scale(
     rounds=1,
     connections=4,
     contacts=5,
+    contacts_by_client=3,
     latency_ms=10,
     waiting=200,
     starts=1,

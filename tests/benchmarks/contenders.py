@@ -1,0 +1,92 @@
+"""Servers that take turns under the same load, so that whatever the machine does meanwhile strikes all of them."""
+
+import statistics
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Final
+
+from tests.benchmarks.bodies import BATCH, HUBSPOT_CONNECTIONS, answer
+from tests.benchmarks.load import Fired, Load, fire, told
+from tests.benchmarks.report import Row, Scale
+from tests.benchmarks.servers import Server
+
+WARM: Final = 0.2
+"""Of a round's length, before the rounds."""
+
+
+@dataclass(frozen=True, slots=True)
+class Stream:
+    """What a CRM sends: so many changes in a request, over so many connections."""
+
+    source: str
+    connections: int
+    changes: int = 1
+
+
+BATCHES: Final = Stream("hubspot", HUBSPOT_CONNECTIONS, BATCH)
+"""HubSpot at its usual."""
+
+Round = tuple[Fired, float]
+"""What came of a round, and the server's processor time for each request, in µs."""
+
+
+@dataclass(slots=True)
+class Contender:
+    """A server, what is sent to it by source, and what it acknowledged or answered wrongly so far."""
+
+    name: str
+    server: Server
+    requests: Mapping[str, Iterator[bytes]]
+    changes: int = 0
+    wrong: Counter[str] = field(default_factory=Counter)
+
+    def fire(self, stream: Stream, seconds: float) -> Round:
+        """Run one round."""
+        before = self.server.cpu_s
+        load = Load(self.server.port, self.requests[stream.source], [answer(stream.changes)], stream.connections)
+        fired = fire(load, seconds=seconds)
+        self.changes += fired.answered * stream.changes
+        self.wrong += fired.wrong
+        return fired, (self.server.cpu_s - before) / max(1, fired.answered) * 1e6
+
+    def told(self) -> Iterator[str]:
+        """Say what it answered wrongly."""
+        return (f"{self.name}: {line}" for line in told(self.wrong))
+
+
+def take_turns(stream: Stream, contenders: Sequence[Contender], scale: Scale) -> Mapping[str, Sequence[Round]]:
+    """Let the contenders warm up, then take turns; return each one's rounds by its name."""
+    rounds: dict[str, list[Round]] = {contender.name: [] for contender in contenders}
+    for contender in contenders:
+        contender.fire(stream, scale.seconds * WARM)
+    for _ in range(scale.rounds):
+        for contender in contenders:
+            rounds[contender.name].append(contender.fire(stream, scale.seconds))
+    return rounds
+
+
+def rate(rounds: Sequence[Round]) -> float:
+    """Return the requests a second that a round has in the middle."""
+    return statistics.median(fired.requests_per_s for fired, _ in rounds)
+
+
+def against(mine: Sequence[Round], theirs: Sequence[Round]) -> float:
+    """Return the ratio of rates that two rounds of the same turn have in the middle."""
+    pairs = zip(mine, theirs, strict=True)
+    return statistics.median(one.requests_per_s / other.requests_per_s for (one, _), (other, _) in pairs)
+
+
+def medians(stream: Stream, rounds: Sequence[Round]) -> Row:
+    """Return the figures of one contender's rounds."""
+    fired = [one for one, _ in rounds]
+    return {
+        "changes": stream.changes,
+        "changes_per_s": rate(rounds) * stream.changes,
+        "requests_per_s": rate(rounds),
+        "p50_ms": statistics.median(one.p50_ms for one in fired),
+        "p99_ms": statistics.median(one.p99_ms for one in fired),
+        "max_ms": max(one.max_ms for one in fired),
+        "cpu_us": statistics.median(cpu_us for _, cpu_us in rounds),
+        "generator": statistics.median(one.busy for one in fired),
+    }
