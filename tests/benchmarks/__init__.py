@@ -2,6 +2,8 @@
 
 intake       durable webhooks against endpoints that keep nothing
 drain        deliveries against the rate allowed, and against ChartMogul's own client
+burst        many changes of few contacts at once, in few calls
+duplicates   what is sent again: logged once, and costs no call
 memory       what stays resident, and how soon it is ready
 mapping      what the rules cost
 

@@ -12,13 +12,15 @@ from typing import Final
 from rich.console import Console
 
 from service.main import real_clock
-from tests.benchmarks import drain, intake, mapping, memory
+from tests.benchmarks import burst, drain, duplicates, intake, mapping, memory
 from tests.benchmarks.report import QUICK, Bench, Measured, Scale, machine, show, write
 from tests.benchmarks.servers import ROOT, Cores, pin
 
 MEASURES: Final[Mapping[str, Callable[[Bench], Measured]]] = {
     "intake": intake.measure,
     "drain": drain.measure,
+    "burst": burst.measure,
+    "duplicates": duplicates.measure,
     "memory": memory.measure,
     "mapping": mapping.measure,
 }

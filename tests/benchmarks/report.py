@@ -34,6 +34,10 @@ class Scale:
     contacts: int = 2000
     contacts_by_client: int = 300
     latency_ms: int = 100
+    burst: int = 10_000
+    burst_contacts: int = 100
+    repeated: int = 500
+    """Contacts of each CRM whose changes are sent again."""
     waiting: int = 100_000
     starts: int = 5
     settle_s: float = 1
@@ -46,6 +50,9 @@ QUICK: Final = Scale(
     rounds=2,
     contacts=80,
     contacts_by_client=20,
+    burst=2_000,
+    burst_contacts=40,
+    repeated=60,
     waiting=5_000,
     starts=2,
     mappings=2_000,
