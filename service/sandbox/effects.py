@@ -36,6 +36,8 @@ _APPLIED: Final = frozenset(
 class _Transport(Protocol):
     def get_extra_info(self, name: str) -> Any: ...  # noqa: ANN401  # asyncio's own signature
 
+    def is_closing(self) -> bool: ...
+
     def abort(self) -> None: ...
 
     def close(self) -> None: ...
@@ -73,11 +75,11 @@ class Wire:
         await self.drop(abrupt=False)
 
     async def drop(self, *, abrupt: bool) -> None:
-        """Ends the connection without an answer: with TCP RST, or closed in good order."""
+        """Ends the connection without an answer: with TCP RST, or closed in good order; one that is gone stays so."""
         transport: _Transport | None = getattr(getattr(self._send, "__self__", None), "transport", None)
         if transport is None:
             raise ConnectionAbortedError("the sandbox drops this connection, and this server has none to drop")
-        if abrupt:
+        if abrupt and not transport.is_closing():
             transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_ON_CLOSE)
             transport.abort()
         else:

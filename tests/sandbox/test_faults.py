@@ -168,6 +168,17 @@ def test_a_stop_does_not_wait_for_what_is_late_and_applies_it() -> None:
     assert titles[UUID] == "Late"
 
 
+@pytest.mark.parametrize("kind", [FaultKind.RESET_BEFORE, FaultKind.CLOSE_AFTER, FaultKind.TRUNCATED_JSON])
+def test_a_fault_that_meets_no_client_any_more_does_no_harm(
+    sandbox: RunningSandbox, client: httpx.Client, caplog: pytest.LogCaptureFixture, kind: FaultKind
+) -> None:
+    """The client died while its request waited: there is nobody left to be dropped."""
+    sandbox.add_faults(Fault(kind=kind, count=1, method="PATCH", delay_s=0.1))
+    die(client)
+    assert [entry["status"] for entry in sandbox.requests("PATCH")] == [None]
+    assert caplog.records == []
+
+
 def test_a_slow_body_arrives_whole(sandbox: RunningSandbox, client: httpx.Client) -> None:
     sandbox.add_faults(Fault(kind=FaultKind.SLOW_BODY, delay_s=0.05))
     with client.stream("PATCH", GRACE, json={"title": "Treasurer"}) as answer:
