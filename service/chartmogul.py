@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, replace
 from http import HTTPStatus
-from types import TracebackType
+from types import MappingProxyType, TracebackType
 from typing import Final, Self
 
 import httpx
@@ -62,6 +62,15 @@ class Search:
     """The contacts that a search found, or the outcome that kept it from an answer."""
 
     contacts: tuple[Record, ...] = ()
+    failure: Outcome | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """One page of contacts and where the next one begins, None after the last; or the outcome that kept it away."""
+
+    contacts: tuple[Record, ...] = ()
+    cursor: str | None = None
     failure: Outcome | None = None
 
 
@@ -122,20 +131,28 @@ class ChartMogul:
         found: list[Record] = []
         cursor: str | None = None
         for _ in range(PAGES_MAX):
-            params = {**filters, "per_page": "200"} if cursor is None else {**filters, "cursor": cursor}
-            outcome = await self._call("GET", "/v1/contacts", params=params)
-            if outcome.kind is not OutcomeKind.APPLIED or outcome.answer is None:
-                return Search(failure=_search_failure(outcome))
-            entries, more = outcome.answer.get("entries"), outcome.answer.get("has_more")
-            if not isinstance(entries, list):
-                other = Outcome(OutcomeKind.UNKNOWN, outcome.status, "the answer is not a list of contacts")
-                return Search(failure=_search_failure(other))
-            found += [entry for entry in entries if isinstance(entry, dict)]
-            next_cursor = outcome.answer.get("cursor")
-            if more is not True or not isinstance(next_cursor, str):
+            page = await self.page(filters, cursor=cursor)
+            if page.failure is not None:
+                return Search(failure=page.failure)
+            found += page.contacts
+            if (cursor := page.cursor) is None:
                 break
-            cursor = next_cursor
         return Search(tuple(found))
+
+    async def page(self, filters: Mapping[str, str] = MappingProxyType({}), *, cursor: str | None = None) -> Page:
+        """List up to 200 contacts that fit the filters, from a cursor on; each is one call."""
+        params = {**filters, "per_page": "200"} | ({} if cursor is None else {"cursor": cursor})
+        outcome = await self._call("GET", "/v1/contacts", params=params)
+        if outcome.kind is not OutcomeKind.APPLIED or outcome.answer is None:
+            return Page(failure=_search_failure(outcome))
+        entries, following = outcome.answer.get("entries"), outcome.answer.get("cursor")
+        if not isinstance(entries, list):
+            other = Outcome(OutcomeKind.UNKNOWN, outcome.status, "the answer is not a list of contacts")
+            return Page(failure=_search_failure(other))
+        # The cursor is there on the last page too.
+        more = outcome.answer.get("has_more") is True and isinstance(following, str)
+        contacts = tuple(entry for entry in entries if isinstance(entry, dict))
+        return Page(contacts, str(following) if more else None)
 
     async def ping(self) -> Outcome:
         """Check the key: ``GET /v1/ping``."""

@@ -28,6 +28,7 @@ from service.config import Config
 from service.config.settings import Account, Settings
 from service.errors import ServiceError, StoreError, StoreUnavailable
 from service.limiter import Limiter
+from service.operations.retention import Keep, sweep
 from service.pipeline import Pipeline, Policy
 from service.resolver import Resolver
 from service.store import Store
@@ -39,6 +40,10 @@ from service.worker import Worker
 
 FLUSH_EVERY_S: Final = 1.0
 """How often refusals are written down."""
+SWEEP_FIRST_S: Final = 60.0
+"""After the start: there is enough to do then."""
+SWEEP_EVERY_S: Final = 3600.0
+"""How often what is old is let go."""
 CONNECTIONS_MAX: Final = 1_000
 """Connections at a time; who comes beyond is answered 503."""
 GRACEFUL_S: Final = 5
@@ -137,6 +142,8 @@ def create_app(config: Config, *, clock: Callable[[], datetime] = real_clock) ->
             migrated = await _prepare(service)
             flusher = asyncio.create_task(_flush_refusals(service.store))
             stack.push_async_callback(_stop_flusher, flusher, service.store)
+            sweeper = asyncio.create_task(_sweep(service))
+            stack.push_async_callback(_end, sweeper)
             await service.worker.start()
             stack.push_async_callback(service.worker.stop)
             health.ready = True
@@ -285,9 +292,26 @@ async def _flush_refusals(store: Store) -> None:
             await store.refusals.flush()
 
 
-async def _stop_flusher(flusher: asyncio.Task[None], store: Store) -> None:
-    flusher.cancel()
+async def _sweep(service: Service) -> None:
+    settings = service.config.settings
+    keep = Keep(timedelta(days=settings.payload_days), timedelta(days=settings.log_days))
+    wait_s = SWEEP_FIRST_S
+    while True:
+        await asyncio.sleep(wait_s)
+        wait_s = SWEEP_EVERY_S
+        with contextlib.suppress(StoreError):  # what is old waits for the next time
+            swept = await sweep(service.store, keep, now=service.clock())
+            if swept.payloads or swept.rows:
+                log.info("aged_out", payloads=swept.payloads, rows=swept.rows)
+
+
+async def _end(task: asyncio.Task[None]) -> None:
+    task.cancel()
     with contextlib.suppress(asyncio.CancelledError):
-        await flusher
+        await task
+
+
+async def _stop_flusher(flusher: asyncio.Task[None], store: Store) -> None:
+    await _end(flusher)
     with contextlib.suppress(StoreError):
         await store.refusals.flush()

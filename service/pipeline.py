@@ -38,6 +38,7 @@ from service.model import (
 from service.resolver import OnAmbiguous, OnUnknown, Resolved, Resolver, ResolveStep
 from service.sources.base import Source
 from service.store import Store
+from service.store.opening import CrmRecord
 
 DOUBTFUL: Final = frozenset({OutcomeKind.UNKNOWN, OutcomeKind.SERVER_ERROR, OutcomeKind.OVERLOADED})
 """Outcomes after which a PATCH may have been applied all the same."""
@@ -210,7 +211,8 @@ class Pipeline:
         if tried.uuid is not None and tried.planned is not None and tried.planned.send and not unsent:
             # Whoever has the lease now may have sent before this landed.
             late = Doubt(now + self._policy.late, {name: one.carried for name, one in tried.planned.send.items()})
-            await self._store.contacts.doubt(delivery, tried.uuid, late, now=now)
+            record = CrmRecord(delivery.account, delivery.source, delivery.object_id)
+            await self._store.contacts.doubt(record, tried.uuid, late, now=now)
         return None
 
     def _decide(self, delivery: Delivery, outcome: Outcome, now: datetime) -> Verdict:

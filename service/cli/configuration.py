@@ -1,7 +1,6 @@
 """Verbs about the configuration: check, schema, inspect."""
 
 import sys
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -9,6 +8,7 @@ import typer
 
 from service.cli.output import AsJson, print_json
 from service.cli.run import ConfigFile
+from service.cli.when import instant
 
 REFUSED = 3
 
@@ -81,7 +81,9 @@ def inspect(
     loaded = load(config_file=config, need_api_key=False, only=[name])
     configured = loaded.sources[name]
     clear_with = "" if loaded.settings.clear_with == "blank" else None
-    found = inspecting.inspect(configured, captured, now=_instant(now) or real_clock(), clear_with=clear_with)
+    found = inspecting.inspect(
+        configured, captured, now=instant(now, option="--now") or real_clock(), clear_with=clear_with
+    )
     print_json(_shape(found))
     raise typer.Exit(REFUSED if found.refusal else 0)
 
@@ -131,13 +133,3 @@ def _read(path: Path) -> bytes:
         return path.read_bytes()
     except OSError as error:
         raise typer.BadParameter(f"{path}: {error.strerror}", param_hint="request") from None
-
-
-def _instant(text: str | None) -> datetime | None:
-    if text is None:
-        return None
-    try:
-        instant = datetime.fromisoformat(text)
-    except ValueError:
-        raise typer.BadParameter("not an ISO 8601 time", param_hint="--now") from None
-    return instant if instant.tzinfo else instant.replace(tzinfo=UTC)

@@ -1,10 +1,15 @@
 """What verbs work on, opened as the settings say and closed again."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
+from datetime import datetime
+from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
+import typer
+
 if TYPE_CHECKING:
+    from service.chartmogul import ChartMogul
     from service.store import Store
 
 T = TypeVar("T")
@@ -22,5 +27,32 @@ def with_store(work: Callable[["Store"], Awaitable[T]]) -> T:
             return await work(store)
         finally:
             await store.close()
+
+    return asyncio.run(run())
+
+
+def with_sinks(
+    work: Callable[["Store", "Mapping[str, ChartMogul]", Callable[[], datetime]], Awaitable[T]],
+    *,
+    account: str,
+    config: Path | None,
+) -> T:
+    """Do something with the log and with ChartMogul, at the pace that a running service keeps to as well."""
+    from service.config import load
+    from service.main import build
+
+    service = build(load(config_file=config))
+    if account not in service.sinks:
+        known = ", ".join(sorted(service.sinks))
+        raise typer.BadParameter(f"no source uses an account {account!r}; known are {known}", param_hint="--account")
+
+    async def run() -> T:
+        try:
+            await service.store.migrate()
+            await service.store.accounts.ensure(service.sinks, now=service.clock())
+            async with service.sinks[account]:
+                return await work(service.store, service.sinks, service.clock)
+        finally:
+            await service.store.close()
 
     return asyncio.run(run())

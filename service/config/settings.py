@@ -28,6 +28,10 @@ PARALLEL_MAX: Final = 20
 """Requests at a time that ChartMogul allows an account."""
 ADMIN_TOKEN_MIN: Final = 16
 """Characters of the admin token."""
+DAYS_MAX: Final = 36_500
+"""Days that anything may be kept."""
+LOG_DAYS_MIN: Final = 7
+"""Days that the log must be kept: a change that a CRM sends again must still be known."""
 ACCOUNTS_MAX: Final = 1000
 """Accounts in ``CHARTMOGUL_ACCOUNTS``."""
 NAME_PATTERN: Final = r"^[a-z0-9][a-z0-9_-]{0,62}$"
@@ -190,6 +194,8 @@ class Settings(BaseSettings):
     read_timeout_s: Annotated[float, Field(ge=0.1, le=600, allow_inf_nan=False)] = 30
     retry_for_s: Annotated[int, Field(ge=60, le=30 * 86_400)] = 259_200
     clear_with: Literal["null", "blank"] = "null"
+    payload_days: Annotated[int, Field(ge=1, le=DAYS_MAX)] = 30
+    log_days: Annotated[int, Field(ge=LOG_DAYS_MIN, le=DAYS_MAX)] = 400
 
     @model_validator(mode="after")
     def _lease_covers_an_attempt(self) -> "Settings":
@@ -198,6 +204,12 @@ class Settings(BaseSettings):
             raise _refused(
                 "more than CONNECT_TIMEOUT_S and READ_TIMEOUT_S together", found=f"{self.lease_s} s", at="LEASE_S"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _log_outlives_payloads(self) -> "Settings":
+        if self.log_days < self.payload_days:
+            raise _refused("at least PAYLOAD_DAYS", found=f"{self.log_days} days", at="LOG_DAYS")
         return self
 
     @classmethod

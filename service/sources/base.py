@@ -126,6 +126,16 @@ class Sample:
     created: bool = False
 
 
+@dataclass(frozen=True, slots=True)
+class Exported:
+    """Where things stand in a record that the CRM's API or an export of it gives: paths, None for none."""
+
+    object_id: str = "id"
+    updated_at: str | None = None
+    values: str | None = None
+    """Where the record's fields are; None: the record itself."""
+
+
 AuthT = TypeVar("AuthT", bound=Strict)
 
 
@@ -142,6 +152,8 @@ class Source(ABC, Generic[AuthT]):
     """What stands under ``parse``, for presets that need it."""
     usual_email: ClassVar[str | None] = None
     """Where a record has its email; ``resolve`` may then be left out."""
+    exported: ClassVar[Exported] = Exported()
+    """Where things stand in a record to import."""
     usual_settle: ClassVar[Settle] = AT_ONCE
     """How long further changes of a contact are waited for, where the configuration does not say."""
 

@@ -34,6 +34,7 @@ from service.errors import VerificationError
 from service.model import Action, Change, InboundRequest, Json, Record, to_micros
 from service.sources.base import (
     IGNORED,
+    Exported,
     Sample,
     Secrets,
     Source,
@@ -98,6 +99,8 @@ class HubSpotSource(Source[HubSpotAuth]):
     preset: ClassVar[str] = "hubspot"
     Auth: ClassVar[type[Strict]] = HubSpotAuth
     usual_email: ClassVar[str | None] = "email"
+    # https://developers.hubspot.com/docs/api/crm/contacts
+    exported: ClassVar[Exported] = Exported(updated_at="updatedAt", values="properties")
 
     def __init__(self, name: str, auth: HubSpotAuth | None, parse: Strict | None = None) -> None:
         super().__init__(name, auth, parse)

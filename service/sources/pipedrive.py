@@ -28,6 +28,7 @@ from service.sources.base import (
     IGNORED,
     BasicAuth,
     BasicProof,
+    Exported,
     Sample,
     Source,
     Strict,
@@ -57,6 +58,8 @@ class PipedriveSource(Source[PipedriveAuth]):
     preset: ClassVar[str] = "pipedrive"
     Auth: ClassVar[type[Strict]] = PipedriveAuth
     usual_email: ClassVar[str | None] = "emails[?primary].value"
+    # https://developers.pipedrive.com/docs/api/v1/Persons
+    exported: ClassVar[Exported] = Exported(updated_at="update_time")
 
     def __init__(self, name: str, auth: PipedriveAuth | None, parse: Strict | None = None) -> None:
         super().__init__(name, auth, parse)

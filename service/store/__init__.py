@@ -5,11 +5,13 @@ from service.store.configurations import Configurations
 from service.store.contacts import Contacts
 from service.store.database import Database
 from service.store.deliveries import Deliveries
+from service.store.erase import Eraser
 from service.store.intake import Intake
 from service.store.ledger import Ledger
 from service.store.migrate import migrate
 from service.store.refusals import Refusals
 from service.store.replay import Replays
+from service.store.retention import Retention
 
 __all__ = ["Store"]
 
@@ -30,6 +32,8 @@ class Store:
         self.refusals = Refusals(self._database)
         self.ledger = Ledger(self._database)
         self.replays = Replays(self._database)
+        self.eraser = Eraser(self._database)
+        self.retention = Retention(self._database)
 
     @property
     def engine(self) -> str:

@@ -1,25 +1,38 @@
 """What is known of each ChartMogul contact, field by field, and who holds it for a PATCH."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Final
 
 from sqlalchemy import Connection, and_, exists, or_, select, update
 
-from service.model import Carried, Conclusion, Confirmed, Delivery, Doubt, Known
-from service.schema import contacts
+from service.model import Carried, Conclusion, Confirmed, Delivery, Doubt, Known, Priority
+from service.schema import contacts, links
 from service.store.database import Database, upserting
 from service.store.fields import pack_carried, pack_doubts, pack_fields, unpack_carried, unpack_doubts, unpack_fields
 from service.store.lease import held
-from service.store.opening import Opening, Record
+from service.store.opening import CrmRecord, Opening
 
 DOUBTS_MAX: Final = 50
 """Doubts kept of one contact; of more, those whose time comes first are forgotten."""
 
+PAGE: Final = 1_000
+"""Uuids of one page."""
+
 _NEVER: Final = Confirmed(None, certain=False)
 """A field that was never confirmed, but may have been sent."""
 _FREE: Final = {"held_by": None, "held_until": None}
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """A known contact: its fields, a CRM record linked to it, when it was last written, and whether it is held."""
+
+    known: Known
+    record: CrmRecord | None
+    updated_at: datetime
+    held: bool
 
 
 class Contacts:
@@ -81,12 +94,21 @@ class Contacts:
 
         return await self._database.write(take)
 
-    async def doubt(self, delivery: Delivery, uuid: str, doubt: Doubt, *, now: datetime) -> None:
-        """Write down that a PATCH went out whose lease was lost: its values may stand over those of its successor.
+    async def doubt(
+        self,
+        record: CrmRecord,
+        uuid: str,
+        doubt: Doubt,
+        *,
+        now: datetime,
+        priority: Priority = Priority.LIVE,
+    ) -> None:
+        """Write down values that the contact may take on, or was seen with, against what was confirmed.
 
-        The contact is looked at again when the doubt's time comes, by whatever delivery is open then.
+        A PATCH whose lease was lost leaves such a doubt, and so does a look at ChartMogul that found other values. The
+        contact is looked at again when the doubt's time comes, by whatever delivery of the record is open then.
         """
-        here = and_(contacts.c.account == delivery.account, contacts.c.uuid == uuid)
+        here = and_(contacts.c.account == record.account, contacts.c.uuid == uuid)
 
         def write(connection: Connection) -> None:
             row = connection.execute(select(contacts.c.doubts).where(here).with_for_update()).first()
@@ -94,10 +116,47 @@ class Contacts:
                 return
             doubts = with_doubt(unpack_doubts(row.doubts), doubt)
             connection.execute(update(contacts).where(here).values(doubts=pack_doubts(doubts)))
-            contact = Record(delivery.account, delivery.source, delivery.object_id)
-            self._opening.open(connection, contact, due_at=doubt.until, now=now)
+            self._opening.open(connection, record, due_at=doubt.until, now=now, priority=priority)
 
         await self._database.write(write)
+
+    async def seen(self, account: str, uuids: Sequence[str]) -> dict[str, Seen]:
+        """Return those of the contacts that are known, by uuid."""
+        asked = select(
+            contacts.c.uuid, contacts.c.fields, contacts.c.doubts, contacts.c.updated_at, contacts.c.held_by
+        ).where(contacts.c.account == account, contacts.c.uuid.in_(uuids))
+        linked = (
+            select(links.c.contact_uuid, links.c.source, links.c.object_id)
+            .where(links.c.account == account, links.c.contact_uuid.in_(uuids))
+            .order_by(links.c.found_at)
+        )
+
+        def read(connection: Connection) -> dict[str, Seen]:
+            records = {
+                row.contact_uuid: CrmRecord(account, row.source, row.object_id) for row in connection.execute(linked)
+            }
+            return {
+                row.uuid: Seen(
+                    Known(unpack_fields(row.fields), unpack_doubts(row.doubts)),
+                    records.get(row.uuid),
+                    row.updated_at,
+                    row.held_by is not None,
+                )
+                for row in connection.execute(asked)
+            }
+
+        return await self._database.read(read)
+
+    async def linked(self, account: str, *, after: str = "") -> list[str]:
+        """Return the next uuids of an account's linked contacts after one, at most 1,000."""
+        asked = (
+            select(links.c.contact_uuid)
+            .where(links.c.account == account, links.c.contact_uuid > after)
+            .order_by(links.c.contact_uuid)
+            .distinct()
+            .limit(PAGE)
+        )
+        return await self._database.read(lambda connection: list(connection.execute(asked).scalars()))
 
     async def known(self, account: str, uuid: str) -> Known:
         """Return what is known of a contact; nothing when it was never held."""

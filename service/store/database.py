@@ -50,6 +50,10 @@ class Engine(Protocol):
         """Keep other services off, where only one may run."""
         ...
 
+    async def scrub(self) -> None:
+        """Leave nothing behind of what was erased, as far as it is ours to do."""
+        ...
+
     async def close(self) -> None:
         """Give everything back."""
         ...
@@ -72,6 +76,11 @@ class Database:
         """Run a transaction that only reads, beside any writer."""
         with _translated():
             return await self._engine.read(transaction)
+
+    async def scrub(self) -> None:
+        """Leave nothing of what was erased in the embedded file's own log. PostgreSQL does so by its own vacuum."""
+        with _translated():
+            await self._engine.scrub()
 
     def lock(self) -> None:
         """Take the embedded file for this process alone, until it ends. StoreUnavailable when another has it."""

@@ -141,6 +141,13 @@ class Embedded:
             ) from None
         self._lock_file = lock_file
 
+    async def scrub(self) -> None:
+        """Move what the write-ahead log holds into the file and cut it; another process that reads may keep it a while.
+
+        What a transaction erased under ``secure_delete`` is overwritten in the file, and stands in the log until then.
+        """
+        await asyncio.get_running_loop().run_in_executor(self._write_thread, _checkpoint, self._writer)
+
     async def close(self) -> None:
         """Give every connection back."""
         self._closed = True
@@ -193,6 +200,12 @@ def _end(connection: Connection, how: Callable[[], None]) -> None:
         connection.close()
 
 
+def _checkpoint(engine: Engine) -> None:
+    plain: Any = engine.raw_connection().dbapi_connection
+    if not plain.in_transaction:  # else the next checkpoint does it: a write is under way
+        plain.execute("PRAGMA wal_checkpoint(TRUNCATE)").close()
+
+
 def _run(engine: Engine, transaction: Callable[[Connection], T]) -> T:
     with engine.begin() as connection:
         return transaction(connection)
@@ -212,7 +225,9 @@ def _sqlite_engine(url: URL, *, begin: str) -> Engine:
     @event.listens_for(engine, "connect")
     def _prepare(connection: sqlite3.Connection, _record: object) -> None:
         _use_wal(connection)
-        for pragma in ("synchronous=FULL", "cache_size=-16000", "journal_size_limit=67108864"):
+        # What is erased or ages out is overwritten, not only forgotten.
+        pragmas = ("synchronous=FULL", "secure_delete=ON", "cache_size=-16000", "journal_size_limit=67108864")
+        for pragma in pragmas:
             connection.execute(f"PRAGMA {pragma}").close()
 
     @event.listens_for(engine, "begin")

@@ -11,7 +11,7 @@ from service.store.database import Database, upserting
 
 
 @dataclass(frozen=True, slots=True)
-class Record:
+class CrmRecord:
     """A CRM record, and the ChartMogul account that its contact is in."""
 
     account: str
@@ -39,7 +39,7 @@ class Opening:
     def open(  # a row is all of this
         self,
         connection: Connection,
-        record: Record,
+        record: CrmRecord,
         *,
         due_at: datetime,
         now: datetime,

@@ -11,7 +11,7 @@ from service.errors import NotFound
 from service.model import DeliveryState, EventState, OutcomeKind, Priority
 from service.schema import deliveries, events
 from service.store.database import Database
-from service.store.opening import Opening, Record
+from service.store.opening import CrmRecord, Opening
 
 BATCH: Final = 500
 """Events of one batch: one transaction, and no longer."""
@@ -95,10 +95,10 @@ class Replays:
 
         return await self._database.write(run)
 
-    def _reopen(self, connection: Connection, rows: Sequence[Row[Any]], now: datetime) -> set[Record]:
-        counts: dict[Record, int] = {}
+    def _reopen(self, connection: Connection, rows: Sequence[Row[Any]], now: datetime) -> set[CrmRecord]:
+        counts: dict[CrmRecord, int] = {}
         for row in rows:
-            record = Record(row.account, row.source, row.object_id)
+            record = CrmRecord(row.account, row.source, row.object_id)
             counts[record] = counts.get(record, 0) + 1
         # In one order everywhere, so that two replicas never wait for each other.
         for record in sorted(counts, key=lambda one: (one.source, one.object_id)):

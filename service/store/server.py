@@ -58,6 +58,9 @@ class Server:
     def lock(self) -> None:
         """Any number of services may share PostgreSQL."""
 
+    async def scrub(self) -> None:
+        """Leave it to the server's own vacuum."""
+
     async def close(self) -> None:
         """Give every connection back."""
         await self._engine.dispose()

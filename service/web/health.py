@@ -9,6 +9,7 @@ from fastapi import APIRouter
 from fastapi.responses import Response
 
 from service.errors import StoreError
+from service.pace import share_at
 from service.pipeline import ConfiguredSource
 from service.store import Store
 from service.store.accounts import AccountState
@@ -130,10 +131,12 @@ def _age_s(backlog: Backlog, now: datetime) -> float:
 
 
 def _of_accounts(states: Sequence[AccountState]) -> list[dict[str, str]]:
+    paused = [state for state in states if state.paused_at is not None]
     return [
-        _reason("fail", f"account {state.name} is paused: {state.paused_reason}", "check its API key and plan")
-        for state in states
-        if state.paused_at is not None
+        _reason("warn", f"account {state.name} is paused: {state.paused_reason}", "`resume` lets it go on")
+        if state.paused_by_hand
+        else _reason("fail", f"account {state.name} is paused: {state.paused_reason}", "check its API key and plan")
+        for state in paused
     ]
 
 
@@ -172,6 +175,7 @@ def _account(state: AccountState, now: datetime) -> dict[str, Any]:
     return {
         "state": "paused" if state.paused_at else "slowed" if slowed else "ok",
         "reason": state.paused_reason or (state.slowed_reason if slowed else None),
+        "share_of_rate": round(share_at(state.share, state.share_at, now), 3),
     }
 
 
