@@ -15,11 +15,11 @@ web         HTTP in: webhooks, health        worker   the loop that claims due d
 config      environment and mapping file → validated values
 operations  what an operator asks for that is more than one call
 pipeline    the two journeys, step by step
-resolver    which ChartMogul contact is this CRM contact?
+resolver    which ChartMogul contact is this?      limiter  a turn for each call to ChartMogul
 sources     one file per CRM: verify, parse  mapping  CRM fields → ChartMogul fields
 coalesce    many events → one patch          retry    outcome → verdict
 store       the log: every SQL statement     chartmogul  the only code that talks to ChartMogul
-schema      the tables; migrations beside it paths       the path language
+schema      the tables; migrations beside it paths  the path language, pace  how fast an account is called
 times       what instants look like
 errors      the exception tree               model    the nouns
 sandbox     a ChartMogul to try things on; knows nothing of the service

@@ -2,19 +2,20 @@
 
 import json
 import re
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 import typer
 import yaml
 
-from service import __version__
+from service import __version__, retry
 from service.cli import app
 from service.config.settings import SETTINGS
 from service.mapping import Mapping, MappingSpec
 from service.mapping.targets import STANDARD
 from service.mapping.transforms import TRANSFORMS
-from service.model import Action, Change, DeliveryState, EventState
+from service.model import Action, Change, DeliveryState, EventState, Outcome, OutcomeKind
 from service.sources import PRESETS
 
 ROOT = Path(__file__).parent.parent
@@ -54,6 +55,24 @@ def test_every_state_of_an_event_is_explained(state: EventState) -> None:
 @pytest.mark.parametrize("state", DeliveryState)
 def test_every_state_of_a_delivery_is_named(state: DeliveryState) -> None:
     assert f"`{state}`" in README
+
+
+@pytest.mark.parametrize("kind", OutcomeKind)
+def test_every_outcome_is_explained_with_a_line_of_the_log_as_it_is_written(kind: OutcomeKind) -> None:
+    assert f"| `{kind}` |" in RUNBOOK
+    lines = [json.loads(line) for line in RUNBOOK.splitlines() if line.startswith('{"delivery"')]
+    (line,) = [line for line in lines if line["outcome"] == kind]
+    detail = line["reason"].partition(": ")[2]
+    verdict = retry.decide(
+        Outcome(kind, line["status"], detail),
+        retry.History(0, None),
+        now=datetime(2026, 3, 2, 9, 30, tzinfo=UTC),
+        retry_for=timedelta(days=3),
+        chance=0.5,
+    )
+    due_at = verdict.due_at.isoformat() if verdict.due_at else None
+    told = (line["reason"], line["hint"], line["next"], line["due_at"])
+    assert told == (verdict.reason, verdict.hint, verdict.next, due_at)
 
 
 def test_every_target_is_named() -> None:

@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Any, Final
 
 import orjson
-from sqlalchemy import Connection, Update, and_, delete, func, insert, select, update
+from sqlalchemy import Connection, and_, delete, func, insert, select, update
 
 from service.model import (
     Attempt,
@@ -62,8 +62,7 @@ class Recorder:
             release_holds(connection, [delivery.id], sent=True)
         else:
             doubted_at = conclude_hold(connection, delivery, conclusion, attempt_id, now)
-        for end in conclusion.dispositions:
-            connection.execute(_settle(end, delivery.id, attempt_id, conclusion.config_version, now))
+        _settle(connection, conclusion, delivery.id, attempt_id, now)
         self._record_link(connection, delivery, conclusion, now)
         self._record_ignored(connection, delivery.account, conclusion.ignored_attributes, now)
         called_at = conclusion.attempt.started_at
@@ -137,20 +136,25 @@ def attempt_row(delivery_id: int, attempt: Attempt) -> dict[str, Any]:
     }
 
 
-def _settle(end: Disposition, delivery_id: int, attempt_id: int, version: str | None, now: datetime) -> Update:
-    return (
-        update(events)
-        .where(events.c.id == end.event_id, events.c.state == EventState.PENDING.value)
-        .values(
-            state=end.state.value,
-            reason=end.reason,
-            by_event_id=end.by_event_id,
-            delivery_id=delivery_id,
-            attempt_id=attempt_id,
-            config_version=func.coalesce(events.c.replay_version, version),
-            decided_at=now,
+def _settle(connection: Connection, conclusion: Conclusion, delivery_id: int, attempt_id: int, now: datetime) -> None:
+    """End the events: a burst has many of them, and few ways to end."""
+    alike: dict[tuple[EventState, str | None, int | None], list[int]] = {}
+    for end in conclusion.dispositions:
+        alike.setdefault((end.state, end.reason, end.by_event_id), []).append(end.event_id)
+    for (state, reason, by_event_id), ids in alike.items():
+        connection.execute(
+            update(events)
+            .where(events.c.id.in_(ids), events.c.state == EventState.PENDING.value)
+            .values(
+                state=state.value,
+                reason=reason,
+                by_event_id=by_event_id,
+                delivery_id=delivery_id,
+                attempt_id=attempt_id,
+                config_version=func.coalesce(events.c.replay_version, conclusion.config_version),
+                decided_at=now,
+            )
         )
-    )
 
 
 def _after(delivery: Delivery, conclusion: Conclusion, now: datetime, waits: Waits | None) -> dict[str, Any]:
