@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from decimal import Decimal
 from typing import Final
@@ -99,7 +99,7 @@ def plan(
         if _overtaken(planned, before) is not None:
             continue  # a newer value is there already
         if name not in again and _is_there(name, planned.value, before, there):
-            kept[name] = _kept(planned, before)
+            kept[name] = _kept(planned, before, now)
         else:
             send[name] = planned
     ids = {event.id for event, _ in mapped}
@@ -204,17 +204,14 @@ def _overtaken(planned: Planned, before: Confirmed | None) -> int | None:
     return before.event_id
 
 
-def _kept(planned: Planned, before: Confirmed | None) -> Confirmed:
-    """Let the order of a value that is there already move on; when it was confirmed, and by what, stays."""
-    known = before or Confirmed(None)
-    return Confirmed(
-        planned.value,
-        planned.order,
-        planned.event_id,
-        known.confirmed_at,
-        attempt_id=known.attempt_id,
-        rule=planned.rule,
-    )
+def _kept(planned: Planned, before: Confirmed | None, now: datetime) -> Confirmed:
+    """Let the order of a value that is there already move on; when it was confirmed, and by what, stays.
+
+    Where nothing was known of the field, it was just seen to be there.
+    """
+    if before is None:
+        return Confirmed(planned.value, planned.order, planned.event_id, now, rule=planned.rule)
+    return replace(before, value=planned.value, order=planned.order, event_id=planned.event_id, rule=planned.rule)
 
 
 def _due_again(known: Known, now: datetime) -> dict[str, Confirmed]:

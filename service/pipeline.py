@@ -307,7 +307,7 @@ def conclude(  # everything that a conclusion is made of
         confirmed=confirmed,
         uncertain=tuple(sent) if outcome.kind in DOUBTFUL else (),
         doubts=doubts,
-        doubts_seen=len(tried.known.doubts),
+        doubts_seen=tried.known.doubts,
         again_at=again,
         email=_email(answer or tried.fresh),
         ignored_attributes=tuple(name.partition(".")[2] for name in compared.ignored) if compared else (),

@@ -193,9 +193,9 @@ class Conclusion:
     """Everything that one try at a delivery leaves in the log, written in one transaction.
 
     ``confirmed`` holds the contact's fields as they are known afterwards, ``uncertain`` the names of those that may
-    have changed without a word. ``doubts`` are those that remain, in the place of the first ``doubts_seen`` that there
-    were; ``again_at`` is when confirmed values must be sent once more because of them. ``email`` is the contact's as
-    ChartMogul just returned it, None where it returned nothing.
+    have changed without a word. ``doubts`` are those that remain, in the place of ``doubts_seen``; ``again_at`` is when
+    confirmed values must be sent once more because of them. ``email`` is the contact's as ChartMogul just returned it,
+    None where it returned nothing.
     """
 
     attempt: Attempt
@@ -205,7 +205,7 @@ class Conclusion:
     confirmed: Mapping[str, Confirmed] = field(default_factory=dict)
     uncertain: tuple[str, ...] = ()
     doubts: tuple[Doubt, ...] = ()
-    doubts_seen: int = 0
+    doubts_seen: tuple[Doubt, ...] = ()
     again_at: datetime | None = None
     email: str | None = field(default=None, repr=False)
     ignored_attributes: tuple[str, ...] = ()

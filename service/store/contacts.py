@@ -185,7 +185,7 @@ def conclude_hold(
     }
     fields = doubted({**unpack_fields(row.fields), **confirmed}, conclusion.uncertain)
     # Those that came in while the contact was held are nobody's business yet.
-    unseen = unpack_doubts(row.doubts)[conclusion.doubts_seen :]
+    unseen = [doubt for doubt in unpack_doubts(row.doubts) if doubt not in conclusion.doubts_seen]
     doubts = with_doubt((*conclusion.doubts, *unseen), None)
     values = {"fields": pack_fields(fields), "doubts": pack_doubts(doubts), "intent": None, "updated_at": now}
     if conclusion.email is not None:
