@@ -3,10 +3,13 @@
 import sys
 from collections.abc import Mapping, Sequence
 from datetime import datetime
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 
 import orjson
 import typer
+
+WIDE: Final = 240
+"""Columns of a table that is written for no terminal."""
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
@@ -28,7 +31,9 @@ def print_lines(lines: Sequence[Mapping[str, Any]], columns: Sequence[str], *, a
     table = Table(*columns, pad_edge=False, box=None)
     for line in lines:
         table.add_row(*(_cell(line[column]) for column in columns))
-    Console().print(table if lines else "none")
+    console = Console()
+    # Whoever reads it from a file or a pipe has no edge to keep to.
+    (console if console.is_terminal else Console(width=WIDE)).print(table if lines else "none")
 
 
 def _cell(value: object) -> str:

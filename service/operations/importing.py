@@ -1,5 +1,6 @@
 """Imports records that a CRM holds already, from JSON Lines or CSV, through the same log as its webhooks."""
 
+import asyncio
 import csv
 import hashlib
 import io
@@ -24,6 +25,8 @@ LINE_BYTES_MAX: Final = 1024 * 1024
 """Of one line of JSON."""
 FAULTS_MAX: Final = 20
 """Unusable records that a report names; more are counted."""
+BREATH_S: Final = 0.01
+"""Between two batches: a service on the same file wants to write too."""
 OBJECT_TYPE: Final = "imported"
 BOM: Final = b"\xef\xbb\xbf"
 
@@ -96,6 +99,7 @@ async def import_file(
             await _append(store, configured, batch, done, clock())
             batch = []
             progress(done)
+            await asyncio.sleep(BREATH_S)
     if batch:
         await _append(store, configured, batch, done, clock())
     progress(done)

@@ -1,11 +1,17 @@
 """Replays a selection of changes batch by batch, behind what CRMs send now; it can be broken off and gone on with."""
 
+import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Final
 
 from service.store import Store
 from service.store.replay import Batch, Selection
+
+
+BREATH_S: Final = 0.02
+"""Between two batches: a service on the same file wants to write too."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +46,7 @@ async def replay(
         progress(done)
         if batch.last_id is None:
             return done
+        await asyncio.sleep(BREATH_S)
 
 
 def _with(done: Replayed, batch: Batch) -> Replayed:
