@@ -12,12 +12,12 @@ from service import resolver as room
 from service.chartmogul import ChartMogul
 from service.coalesce import plan
 from service.errors import DeliveryError, Postponed
-from service.model import Action, Change, Event, Json, Link, Mapped, Outcome, OutcomeKind
+from service.model import NOTHING_KNOWN, Action, Change, Event, Json, Link, Mapped, Outcome, OutcomeKind
 from service.paths import Path
 from service.resolver import ByCustomer, ByEmail, ByLink, ByUuid, OnAmbiguous, Resolved, Resolver, ResolveStep
 from service.sandbox import Fault, FaultKind, Settings, parse_seed
 from tests.support.sandbox import CUSTOMER, DATA_SOURCE, RunningSandbox, contact_uuid, running_sandbox
-from tests.support.sink import sink
+from tests.support.sink import put_off, sink
 from tests.support.wire import answering, http_answer
 
 pytestmark = pytest.mark.anyio
@@ -178,7 +178,7 @@ async def test_the_contact_comes_as_it_was_read_so_that_what_it_holds_is_not_sen
     assert fresh is not None
     event = Event(1, "hubspot", datetime(2026, 3, 2, tzinfo=UTC), 1, change({}))
     fields: dict[str, Json] = {"title": "CFO", "custom.Lifecycle": "Lead", "phone": None, "notes": "Met in Porto."}
-    assert set(plan([(event, Mapped(fields))], {}, fresh).send) == {"notes"}
+    assert set(plan([(event, Mapped(fields))], NOTHING_KNOWN, now=event.received_at, fresh=fresh).send) == {"notes"}
 
 
 async def test_a_changed_email_is_searched_by_the_new_one_then_by_the_one_before(
@@ -315,10 +315,7 @@ async def test_a_search_that_fails_stops_the_steps(
 
 
 async def test_a_search_that_is_put_off_is_not_an_outcome(sandbox: RunningSandbox) -> None:
-    async def hold_back() -> None:
-        raise Postponed(datetime(2026, 3, 2, 9, 31, tzinfo=UTC))
-
-    async with sink(sandbox.base_url, pace=hold_back) as chartmogul:
+    async with sink(sandbox.base_url, turn=put_off(datetime(2026, 3, 2, 9, 31, tzinfo=UTC))) as chartmogul:
         with pytest.raises(Postponed):
             await find(Resolver({"default": chartmogul}), [BY_PLAIN_EMAIL], change({"email": "grace@kite.example"}))
     assert sandbox.requests() == []

@@ -77,8 +77,8 @@ def test_a_source_is_built_as_written() -> None:
     assert (source.name, source.source.name, source.source.preset) == ("billing", "billing", "generic")
     assert source.account == "default"
     assert source.resolve == (ByCustomer(FieldPath.parse("company.id"), FieldPath.parse("email")),)
-    assert source.mapping.targets == ("email",)
-    assert source.when is not None
+    assert source.rules.mapping.targets == ("email",)
+    assert source.rules.when is not None
 
 
 def test_every_way_to_find_a_contact_is_kept_in_order() -> None:
@@ -90,7 +90,7 @@ def test_what_is_left_out_is_the_preset_s_usual_way() -> None:
     source = read(FILES / "valid" / "rotation-and-defaults.yaml").sources["pipedrive-emea"]
     assert source.resolve == (ByLink(), ByEmail(FieldPath.parse("emails[?primary].value")))
     assert (source.on_unknown, source.on_ambiguous) == (OnUnknown.DEAD_LETTER, OnAmbiguous.DEAD_LETTER)
-    assert source.when is None
+    assert source.rules.when is None
 
 
 def test_accepted_openness_leaves_the_source_without_auth() -> None:
@@ -100,7 +100,7 @@ def test_accepted_openness_leaves_the_source_without_auth() -> None:
 
 
 def test_text_reaches_the_mapping_as_written() -> None:
-    mapping = read(FILES / "valid" / "text-stays-text.yaml").sources["pipedrive"].mapping
+    mapping = read(FILES / "valid" / "text-stays-text.yaml").sources["pipedrive"].rules.mapping
     for label, lifecycle in {"1": "yes", "007": "on", "2026-03-01": "12:30", "x": "no"}.items():
         change = Change("1|x", "person", "1", Action.UPDATED, values={"label": label})
         assert mapping.apply(change).fields == {"custom.Lifecycle": lifecycle, "custom.Plan": "${literal}"}

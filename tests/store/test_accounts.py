@@ -19,7 +19,7 @@ WAIT_MAX = timedelta(seconds=2)
 
 
 async def reserve(store: Store, clock: Clock, wait_max: timedelta = WAIT_MAX) -> datetime:
-    return await store.accounts.reserve(ACCOUNT, every=EVERY, wait_max=wait_max, now=clock())
+    return (await store.accounts.reserve(ACCOUNT, every=EVERY, wait_max=wait_max, now=clock())).at
 
 
 async def test_calls_are_spaced_exactly(store: Store, clock: Clock) -> None:

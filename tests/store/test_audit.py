@@ -8,7 +8,7 @@ from sqlalchemy import Executable, delete, insert, text, update
 from service.model import Disposition, EventState
 from service.schema import attempts, deliveries, events
 from service.store import Store
-from service.store.ledger import OFFENDERS_MAX
+from service.store.audit import OFFENDERS_MAX
 from tests.support.clock import Clock
 from tests.support.log import bury, by_hand, change, claim, conclusion, pending_ids, receive, rows
 
@@ -41,7 +41,7 @@ def event(key: str) -> Callable[..., Executable]:
 async def test_good_books_close(store: Store, clock: Clock) -> None:
     await good_books(store, clock)
     assert await store.ledger.counts() == {"delivered": 1, "merged": 1, "dead": 1, "ignored": 1, "pending": 2}
-    assert await store.ledger.audit() == []
+    assert (await store.ledger.audit()).findings == ()
 
 
 @pytest.mark.parametrize(
@@ -64,7 +64,9 @@ async def test_a_broken_book_is_found(store: Store, clock: Clock, name: str, key
     await good_books(store, clock)
     await by_hand(store, broken)
     ids = {row["dedup_key"]: row["id"] for row in await rows(store, events)}
-    assert [(found.name, found.count, found.ids) for found in await store.ledger.audit()] == [(name, 1, (ids[key],))]
+    assert [(found.name, found.count, found.ids) for found in (await store.ledger.audit()).findings] == [
+        (name, 1, (ids[key],))
+    ]
 
 
 async def test_two_open_deliveries_of_one_contact_are_found(store: Store, clock: Clock) -> None:
@@ -73,13 +75,13 @@ async def test_two_open_deliveries_of_one_contact_are_found(store: Store, clock:
     (open_one,) = [dict(row) for row in await rows(store, deliveries) if row["object_id"] == "5"]
     await by_hand(store, text("DROP INDEX uq_deliveries_open"))
     await by_hand(store, insert(deliveries).values(open_one | {"id": 1_000}))
-    (found,) = await store.ledger.audit()
+    (found,) = (await store.ledger.audit()).findings
     assert (found.name, found.count, found.ids) == ("contacts with two open deliveries", 1, (open_one["id"],))
 
 
 async def test_a_finding_names_the_first_of_many(store: Store, clock: Clock) -> None:
     await receive(store, clock, *(change(str(number), str(number)) for number in range(OFFENDERS_MAX + 5)))
     await by_hand(store, delete(deliveries))
-    (found,) = await store.ledger.audit()
+    (found,) = (await store.ledger.audit()).findings
     assert found.count == OFFENDERS_MAX + 5
     assert found.ids == tuple(row["id"] for row in (await rows(store, events))[:OFFENDERS_MAX])

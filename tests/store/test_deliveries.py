@@ -22,6 +22,7 @@ from tests.support.log import (
     claim_one,
     conclusion,
     finish,
+    hold,
     pending_ids,
     receive,
     rows,
@@ -121,7 +122,7 @@ async def test_claims_and_arrivals_and_conclusions_at_once_leave_nothing_behind(
         for delivery in claimed:
             await finish(store, clock, delivery)
     assert await store.ledger.counts() == {"delivered": 80}
-    assert await store.ledger.audit() == []
+    assert (await store.ledger.audit()).findings == ()
 
 
 async def test_a_paused_account_is_not_claimed(store: Store, clock: Clock) -> None:
@@ -163,7 +164,7 @@ async def test_the_next_due_time_is_that_of_the_earliest_pending_delivery(store:
 async def test_a_released_delivery_is_due_again_untried(store: Store, clock: Clock) -> None:
     await receive(store, clock, change())
     delivery = await claim_one(store, clock)
-    await store.contacts.hold(delivery, ADA, intent=["title"], now=clock(), until=clock.after(60))
+    await hold(store, clock, delivery, "title")
     await store.deliveries.release(delivery, due_at=clock.after(5))
     (row,) = await rows(store, deliveries)
     assert (row["state"], row["lease_owner"], row["lease_until"], row["attempts"]) == ("pending", None, None, 0)
@@ -180,7 +181,7 @@ async def test_a_release_after_the_lease_was_lost_changes_nothing(store: Store, 
     clock.advance(LEASE_S)
     await store.deliveries.reclaim(now=clock())
     current = await claim_one(store, clock)
-    await store.contacts.hold(current, ADA, intent=["title"], now=clock(), until=clock.after(60))
+    await hold(store, clock, current, "title")
     before = (await rows(store, deliveries), await rows(store, contacts))
     await store.deliveries.release(stale, due_at=clock.after(5))
     assert (await rows(store, deliveries), await rows(store, contacts)) == before
@@ -189,7 +190,7 @@ async def test_a_release_after_the_lease_was_lost_changes_nothing(store: Store, 
 async def test_an_expired_lease_is_taken_back_as_an_attempt_of_unknown_outcome(store: Store, clock: Clock) -> None:
     await receive(store, clock, change())
     delivery = await claim_one(store, clock)
-    await store.contacts.hold(delivery, ADA, intent=["title", "email"], now=clock(), until=clock.after(LEASE_S))
+    await hold(store, clock, delivery, "title", "email")
     clock.advance(LEASE_S - 0.001)
     assert await store.deliveries.reclaim(now=clock()) == 0
     clock.advance(0.001)
@@ -200,7 +201,11 @@ async def test_an_expired_lease_is_taken_back_as_an_attempt_of_unknown_outcome(s
     (row,) = await rows(store, deliveries)
     assert (row["state"], row["due_at"], row["lease_until"], row["outcome"]) == ("pending", clock(), None, "unknown")
     (contact,) = await rows(store, contacts)
-    assert (contact["held_by"], contact["held_until"], contact["intent"]) == (None, None, '["title","email"]')
+    assert (contact["held_by"], contact["held_until"], contact["intent"]) == (
+        None,
+        None,
+        '{"title":["as sent",1,1],"email":["as sent",1,1]}',
+    )
     assert (await claim_one(store, clock)).fence == delivery.fence + 1
 
 
@@ -243,7 +248,7 @@ async def test_a_try_takes_up_a_bounded_number_of_events_and_the_rest_keep_it_op
     for start in range(0, len(keys), 500):
         await receive(store, clock, *(change(key) for key in keys[start : start + 500]))
     delivery = await claim_one(store, clock)
-    waiting, _ = await store.deliveries.pending(delivery)
+    waiting = (await store.deliveries.pending(delivery)).events
     assert [event.change.dedup_key for event in waiting] == keys[:EVENTS_PER_TRY_MAX]
     assert await finish(store, clock, delivery)
     again = await claim_one(store, clock)

@@ -137,8 +137,7 @@ async def test_without_a_sender_clock_arrival_orders_changes(store: Store, clock
     await receive(store, clock, change("d1f0-1"))
     clock.advance(0.000001)
     await receive(store, clock, change("d1f0-2"))
-    events_then, _ = await store.deliveries.pending(await claim_one(store, clock))
-    first, second = events_then
+    first, second = (await store.deliveries.pending(await claim_one(store, clock))).events
     assert second.order_key - first.order_key == 1
     assert first.order < second.order
 
@@ -147,7 +146,7 @@ async def test_the_order_of_a_request_breaks_ties_of_the_clock(store: Store, clo
     keys = [f"d1f0-{number}" for number in (7, 3, 9, 1)]
     at = clock.after(-5)
     await receive(store, clock, *(change(key, occurred_at=at) for key in keys))
-    waiting, _ = await store.deliveries.pending(await claim_one(store, clock))
+    waiting = (await store.deliveries.pending(await claim_one(store, clock))).events
     assert [event.change.dedup_key for event in sorted(waiting, key=lambda event: event.order)] == keys
 
 

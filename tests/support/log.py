@@ -1,7 +1,8 @@
 """Changes, arrivals and conclusions as the pipeline makes them, and a look at any table by hand."""
 
 import json
-from datetime import datetime
+from collections.abc import Mapping
+from datetime import datetime, timedelta
 from typing import Any, Final
 
 from sqlalchemy import Connection, Engine, Executable, RowMapping, Table, select
@@ -10,12 +11,14 @@ from service.model import (
     Action,
     Arrival,
     Attempt,
+    Carried,
     Change,
     Conclusion,
     Delivery,
     Disposition,
     EventState,
     InboundRequest,
+    Known,
     Next,
     Outcome,
     OutcomeKind,
@@ -31,6 +34,8 @@ ACCOUNT: Final = "default"
 PERSON: Final = "451"
 ADA: Final = "con_7f3e1c52-6c1f-4b5c-9a62-0b7c3b1f0a11"
 LEASE_S: Final = 60.0
+LATE: Final = timedelta(seconds=20)
+"""How long after it was given up a PATCH may land."""
 
 
 def change(key: str = "d1f0-1", object_id: str = PERSON, *, values: Record | None = None, **other: Any) -> Change:  # noqa: ANN401  # any of a change's fields
@@ -89,14 +94,26 @@ def conclusion(
 
 async def pending_ids(store: Store, delivery: Delivery) -> list[int]:
     """Return the ids of the events that a delivery is about."""
-    events, _ = await store.deliveries.pending(delivery)
-    return [event.id for event in events]
+    return [event.id for event in (await store.deliveries.pending(delivery)).events]
 
 
 async def finish(store: Store, clock: Clock, delivery: Delivery, **other: Any) -> bool:  # noqa: ANN401  # as conclusion
     """Record that all of a delivery's pending events were delivered."""
     done = conclusion(clock, ends(*await pending_ids(store, delivery)), **other)
     return await store.deliveries.record(delivery, done, now=clock())
+
+
+async def hold(
+    store: Store,
+    clock: Clock,
+    delivery: Delivery,
+    *names: str,
+    uuid: str = ADA,
+    carrying: Mapping[str, Carried] | None = None,
+) -> Known | None:
+    """Hold a contact for a PATCH of these fields; None when another delivery has it."""
+    intent = {name: Carried("as sent", (1, 1)) for name in names} | dict(carrying or {})
+    return await store.contacts.hold(delivery, uuid, intent=intent, now=clock(), until=clock.after(LEASE_S), late=LATE)
 
 
 async def bury(store: Store, clock: Clock, delivery: Delivery, reason: str = "rejected (422): email") -> bool:
