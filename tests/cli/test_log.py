@@ -7,7 +7,7 @@ import pytest
 
 from tests.cli.conftest import Verb, World
 from tests.support.verbs import verb
-from tests.support.webhooks import GRACE_UUID
+from tests.support.webhooks import GRACE, GRACE_UUID
 
 HIDDEN = ("grace.okafor", "nobody@elsewhere", "letmein", "call me")
 
@@ -62,23 +62,52 @@ def test_a_replay_makes_changes_pending_again(world: World) -> None:
     assert "\n  hint: " in again.err
     letters = {line["outcome"]: line["id"] for line in world.verb("dead-letters", "--json").json}
     told = world.verb("replay", str(letters["contact_unknown"]))
-    assert told.out.startswith("1 changes are pending again, as delivery ")
+    assert told.out == "1 changes of 1 contacts are pending again\n"
     world.settle()
 
 
-def test_explain_tells_a_contacts_story(world: World) -> None:
+def test_explain_tells_a_persons_story(world: World) -> None:
     told = world.verb("explain", "101")
     assert told.code == 0
-    assert told.out.startswith(f"{GRACE_UUID}, found by email in emails[?primary].value\n")
-    assert "CEO" in told.out
-    story = world.verb("explain", GRACE_UUID, "--json").json
-    assert story["link"]["contact_uuid"] == GRACE_UUID
-    assert story["fields"]["title"]["value"] == "CEO"
-    assert [attempt["outcome"] for attempt in story["attempts"]].count("applied") >= 1
+    assert told.out.startswith(f"pipedrive 101 is {GRACE_UUID}, found by email in emails[?primary].value\n")
+    assert f"\n{GRACE_UUID}, field by field\n" in told.out
+    lines = told.out.splitlines()
+    (head,) = [line.split() for line in lines if line.startswith("field ")]
+    assert head == ["field", "value", "source", "event", "rule", "confirmed_at", "attempt", "certain"]
+    (title,) = [line.split() for line in lines if line.startswith("title ")]
+    assert title[:7] == ["title", "CEO", "pipedrive", "1", "job_title", "|", "trim"]
+    assert title[-1] == "yes"
     unlinked = world.verb("explain", "102", "--source", "pipedrive")
     assert (unlinked.code, unlinked.out.startswith("linked to no contact yet")) == (0, True)
-    nobody = world.verb("explain", "999", "--json")
-    assert (nobody.code, nobody.json["events"]) == (3, [])
+
+
+@pytest.mark.parametrize("named", ["101", GRACE_UUID, GRACE_UUID.upper().replace("CON_", "con_"), GRACE, GRACE.upper()])
+def test_a_person_is_known_by_record_contact_and_email(world: World, named: str) -> None:
+    """An operator has whichever of them the question came with."""
+    told = world.verb("explain", named, "--json")
+    assert told.code == 0
+    story = told.json
+    assert story["person"] == {"records": [["pipedrive", "101"]], "contacts": [["default", GRACE_UUID]]}
+    assert [link["contact_uuid"] for link in story["links"]] == [GRACE_UUID]
+    (blame,) = [blame for blame in story["fields"][GRACE_UUID] if blame["field"] == "title"]
+    known = blame["known"]
+    (attempt,) = [attempt for attempt in story["attempts"] if attempt["id"] == known["attempt_id"]]
+    (event,) = [event for event in story["events"] if event["id"] == known["event_id"]]
+    assert (known["value"], known["rule"], known["certain"]) == ("CEO", "job_title | trim", True)
+    assert (blame["source"], blame["in_doubt_until"]) == ("pipedrive", None)
+    assert (event["crm_event_id"], event["state"]) == ("evt-1", "delivered")
+    assert (attempt["outcome"], attempt["contact_uuid"]) == ("applied", GRACE_UUID)
+    assert "title" in attempt["fields"]
+    assert {event["object_id"] for event in story["events"]} == {"101"}
+
+
+@pytest.mark.parametrize("named", ["999", "con_00000000-7686-11ee-86f6-8727560009c2", "nobody@nowhere.example"])
+def test_nobody_ends_with_3(world: World, named: str) -> None:
+    told = world.verb("explain", named, "--json")
+    assert told.code == 3
+    empty = {"person": {"records": [], "contacts": []}, "links": [], "fields": {}, "events": [], "attempts": []}
+    assert told.json == empty
+    assert world.verb("explain", named).code == 3
 
 
 def test_refusals_are_listed_without_values(world: World) -> None:
@@ -94,11 +123,12 @@ def test_refusals_are_listed_without_values(world: World) -> None:
 def test_the_books_close(world: World) -> None:
     world.settle()
     audited = world.verb("audit", "--json")
-    assert (audited.code, audited.json["findings"], audited.json["total"]) == (0, [], 4)
+    assert audited.code == 0
+    counts = {"dead": 2, "delivered": 1, "merged": 1}
+    assert audited.json == {"events": counts, "total": 4, "findings": []}
     told = world.verb("audit")
     assert told.code == 0
-    assert told.out.startswith("4 events: ")
-    assert told.out.endswith("the books close\n")
+    assert told.out == "4 events: 2 dead, 1 delivered, 1 merged\nthe books close\n"
 
 
 def test_books_that_do_not_close_are_named_with_exit_3(world: World, tmp_path: Path) -> None:
@@ -109,14 +139,21 @@ def test_books_that_do_not_close_are_named_with_exit_3(world: World, tmp_path: P
     ):
         source.backup(copy)
         copy.execute("UPDATE events SET by_event_id = NULL WHERE state = 'merged'")
+        copy.execute("UPDATE events SET decided_at = NULL WHERE state IN ('merged', 'delivered')")
     source.close()
     copy.close()
     environ = world.process.environ | {"DATA_DIR": str(tmp_path / "data")}
     told = verb("audit", environ=environ, directory=tmp_path)
     assert told.code == 3
     assert "1 merged events that name no other event: 2\n" in told.out
+    assert "2 ended events without the time of their end: 1, 2\n" in told.out
+    assert "the books close" not in told.out
     audited = verb("audit", "--json", environ=environ, directory=tmp_path)
-    assert (audited.code, audited.json["findings"][0]["count"]) == (3, 1)
+    assert (audited.code, audited.json["total"]) == (3, 4)
+    assert audited.json["findings"] == [
+        {"name": "ended events without the time of their end", "count": 2, "ids": [1, 2]},
+        {"name": "merged events that name no other event", "count": 1, "ids": [2]},
+    ]
 
 
 def test_a_database_that_is_not_there_is_said_so(here: Verb) -> None:
