@@ -26,4 +26,7 @@ def since(text: str | None, *, option: str, now: datetime) -> datetime | None:
     ago = None if text is None else _AGO.fullmatch(text)
     if ago is None:
         return instant(text, option=option)
-    return now - timedelta(**{_UNITS[ago[2]]: int(ago[1])})
+    try:
+        return now - timedelta(**{_UNITS[ago[2]]: int(ago[1])})
+    except OverflowError:
+        raise typer.BadParameter("longer ago than there are dates", param_hint=option) from None
