@@ -12,7 +12,7 @@ from typing import Final
 from rich.console import Console
 
 from service.main import real_clock
-from tests.benchmarks import burst, drain, duplicates, intake, mapping, memory
+from tests.benchmarks import burst, drain, duplicates, intake, latency, mapping, memory
 from tests.benchmarks.report import QUICK, Bench, Measured, Scale, machine, show, write
 from tests.benchmarks.servers import ROOT, Cores, pin
 
@@ -21,6 +21,7 @@ MEASURES: Final[Mapping[str, Callable[[Bench], Measured]]] = {
     "drain": drain.measure,
     "burst": burst.measure,
     "duplicates": duplicates.measure,
+    "latency": latency.measure,
     "memory": memory.measure,
     "mapping": mapping.measure,
 }

@@ -1,7 +1,6 @@
 """Deliveries: contacts that wait are brought up to date, against the rate allowed and ChartMogul's own client."""
 
 from collections.abc import Iterator, Sequence
-from datetime import datetime
 from itertools import islice
 from pathlib import Path
 from typing import Final
@@ -10,7 +9,7 @@ import chartmogul
 
 from tests.benchmarks.backlog import fill
 from tests.benchmarks.bodies import edits, pipedrive, title
-from tests.benchmarks.ours import ALLOWED_PER_S, Call, Sandbox, Service
+from tests.benchmarks.ours import ALLOWED_PER_S, Call, Sandbox, Service, span_s
 from tests.benchmarks.report import Bench, Measured, Row
 from tests.benchmarks.servers import until
 from tests.support.service import API_KEY
@@ -63,7 +62,7 @@ def _unlike(sandbox: Sandbox, calls: Sequence[Call], contacts: int) -> Iterator[
 
 
 def _row(name: str, calls: Sequence[Call], theirs: Sequence[Call]) -> Row:
-    contacts, seconds = len({call["path"] for call in calls}), _seconds(calls)
+    contacts, seconds = len({call["path"] for call in calls}), span_s(calls)
     return {
         "who": name,
         "contacts": contacts,
@@ -79,11 +78,4 @@ def _row(name: str, calls: Sequence[Call], theirs: Sequence[Call]) -> Row:
 
 def _rate(calls: Sequence[Call]) -> float:
     applied: int = sum(call["applied"] for call in calls)
-    return applied / _seconds(calls)
-
-
-def _seconds(calls: Sequence[Call]) -> float:
-    """From the first call's arrival to the last one's answer, by the sandbox's clock."""
-    begun = [datetime.fromisoformat(call["at"]).timestamp() for call in calls]
-    ended: list[float] = [at + call["took_ms"] / 1000 for at, call in zip(begun, calls, strict=True)]
-    return max(ended) - min(begun)
+    return applied / span_s(calls)

@@ -25,15 +25,15 @@ def measure(bench: Bench) -> Measured:
     person, now = config.sources["pipedrive"], real_clock()
     requests = [inbound(request) for request in islice(pipedrive(edits()), PEOPLE)]
     changes = [person.source.parse(request)[0] for request in requests]
-    wrong = sorted({fault for change in changes for fault in person.mapping.apply(change).faults})
-    rules = len(person.mapping.targets)
-    if any(len(person.mapping.apply(change).fields) != rules for change in changes):
+    wrong = sorted({fault for change in changes for fault in person.rules.mapping.apply(change).faults})
+    rules = len(person.rules.mapping.targets)
+    if any(len(person.rules.mapping.apply(change).fields) != rules for change in changes):
         wrong.append(f"not all {rules} rules set their field")
     times = bench.scale.mappings
     rows = [
         _timed("verify", lambda request: person.source.verify(request, now=now), requests, times),
         _timed("parse", person.source.parse, requests, times),
-        _timed(f"map {rules} fields", person.mapping.apply, changes, times),
+        _timed(f"map {rules} fields", person.rules.mapping.apply, changes, times),
     ]
     return Measured("Pure steps of one Pipedrive person", rows, CONDITIONS, wrong)
 

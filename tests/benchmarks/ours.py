@@ -3,6 +3,7 @@
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping, Sequence
+from datetime import datetime
 from pathlib import Path
 from typing import Any, Final
 
@@ -25,6 +26,17 @@ ENDED: Final = frozenset({"delivered", "merged", "unchanged"})
 
 Call = Mapping[str, Any]
 """A request as the sandbox shows it."""
+
+
+def arrived_s(call: Call) -> float:
+    """Return when a request arrived at the sandbox: wall time, to the microsecond."""
+    return datetime.fromisoformat(call["at"]).timestamp()
+
+
+def span_s(calls: Sequence[Call]) -> float:
+    """Return the time from the first call's arrival to the last one's answer."""
+    last: float = max(arrived_s(call) + call["took_ms"] / 1000 for call in calls)
+    return last - min(map(arrived_s, calls))
 
 
 class Sandbox(Server):
@@ -98,11 +110,11 @@ class Service(Server):
             yield f"the log holds {audit['events']}, and should hold {' or '.join(map(str, allowed))}"
         yield from _found(audit)
 
-    def unsettled(self, changes: int) -> Iterator[str]:
-        """Say whether not every one of so many changes has ended well, whichever way; it must have stopped."""
+    def unsettled(self, changes: int, *, states: frozenset[str] = ENDED) -> Iterator[str]:
+        """Say whether so many changes are not all in one of the states, and no other; it must have stopped."""
         audit = self._audit()
-        if sum(audit["events"].values()) != changes or not ENDED.issuperset(audit["events"]):
-            yield f"the log holds {audit['events']}, and should hold {changes} events that ended well"
+        if sum(audit["events"].values()) != changes or not states.issuperset(audit["events"]):
+            yield f"the log holds {audit['events']}, and should hold {changes}, each {' or '.join(sorted(states))}"
         yield from _found(audit)
 
     def _audit(self) -> Any:  # noqa: ANN401  # as JSON has it

@@ -38,6 +38,9 @@ class Scale:
     burst_contacts: int = 100
     repeated: int = 500
     """Contacts of each CRM whose changes are sent again."""
+    light_contacts: int = 300
+    light_changes: int = 300
+    light_per_s: float = 10
     waiting: int = 100_000
     starts: int = 5
     settle_s: float = 1
@@ -53,6 +56,9 @@ QUICK: Final = Scale(
     burst=2_000,
     burst_contacts=40,
     repeated=60,
+    light_contacts=40,
+    light_changes=60,
+    light_per_s=20,
     waiting=5_000,
     starts=2,
     mappings=2_000,
