@@ -12,7 +12,7 @@ from typing import Final
 from rich.console import Console
 
 from service.main import real_clock
-from tests.benchmarks import burst, drain, duplicates, intake, latency, mapping, memory
+from tests.benchmarks import burst, clients, drain, duplicates, intake, latency, mapping, memory, unpaced
 from tests.benchmarks.report import QUICK, Bench, Measured, Scale, machine, show, write
 from tests.benchmarks.servers import ROOT, Cores, pin
 
@@ -22,6 +22,8 @@ MEASURES: Final[Mapping[str, Callable[[Bench], Measured]]] = {
     "burst": burst.measure,
     "duplicates": duplicates.measure,
     "latency": latency.measure,
+    "unpaced": unpaced.measure,
+    "clients": clients.measure,
     "memory": memory.measure,
     "mapping": mapping.measure,
 }

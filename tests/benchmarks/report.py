@@ -41,6 +41,7 @@ class Scale:
     light_contacts: int = 300
     light_changes: int = 300
     light_per_s: float = 10
+    unpaced: int = 3_000
     waiting: int = 100_000
     starts: int = 5
     settle_s: float = 1
@@ -59,6 +60,7 @@ QUICK: Final = Scale(
     light_contacts=40,
     light_changes=60,
     light_per_s=20,
+    unpaced=400,
     waiting=5_000,
     starts=2,
     mappings=2_000,

@@ -23,6 +23,7 @@ SMALLEST = Scale(
     light_contacts=5,
     light_changes=8,
     light_per_s=50,
+    unpaced=20,
     waiting=200,
     starts=1,
     settle_s=0,
