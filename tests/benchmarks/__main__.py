@@ -12,7 +12,7 @@ from typing import Final
 from rich.console import Console
 
 from service.main import real_clock
-from tests.benchmarks import burst, clients, drain, duplicates, intake, latency, mapping, memory, unpaced
+from tests.benchmarks import burst, clients, deep_log, drain, duplicates, intake, latency, mapping, memory, unpaced
 from tests.benchmarks.report import QUICK, Bench, Measured, Scale, machine, show, write
 from tests.benchmarks.servers import ROOT, Cores, pin
 
@@ -25,6 +25,7 @@ MEASURES: Final[Mapping[str, Callable[[Bench], Measured]]] = {
     "unpaced": unpaced.measure,
     "clients": clients.measure,
     "memory": memory.measure,
+    "deep_log": deep_log.measure,
     "mapping": mapping.measure,
 }
 

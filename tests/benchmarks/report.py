@@ -43,6 +43,8 @@ class Scale:
     light_per_s: float = 10
     unpaced: int = 3_000
     waiting: int = 100_000
+    logged: int = 1_000_000
+    """Events of the deep log, those that wait included."""
     starts: int = 5
     settle_s: float = 1
     """From ready until the memory is read: the worker has looked around by then."""
@@ -62,6 +64,7 @@ QUICK: Final = Scale(
     light_per_s=20,
     unpaced=400,
     waiting=5_000,
+    logged=50_000,
     starts=2,
     mappings=2_000,
 )

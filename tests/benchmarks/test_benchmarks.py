@@ -25,6 +25,7 @@ SMALLEST = Scale(
     light_per_s=50,
     unpaced=20,
     waiting=200,
+    logged=400,
     starts=1,
     settle_s=0,
     mappings=200,
