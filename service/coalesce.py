@@ -119,6 +119,17 @@ def again_at(doubts: Sequence[Doubt], fields: Mapping[str, Confirmed]) -> dateti
     return min((doubt.until for doubt in doubts if _threatened(doubt, fields)), default=None)
 
 
+def sure_of(fields: Mapping[str, Confirmed], doubts: Sequence[Doubt]) -> dict[str, Confirmed]:
+    """Mark as uncertain what may yet take on another value, be it older or newer: then being there proves nothing."""
+    unsure = {
+        name
+        for doubt in doubts
+        for name, carried in doubt.fields.items()
+        if name in fields and not same_value(fields[name].value, carried.value)
+    }
+    return {name: replace(one, certain=False) if name in unsure else one for name, one in fields.items()}
+
+
 def patch_body(fields: Record, *, clear_with: str | None = None) -> dict[str, Json]:
     """Make the exact body of a PATCH: custom attributes as ChartMogul wants them, an array of key and value."""
     body: dict[str, Json] = {}
@@ -221,12 +232,16 @@ def _due_again(known: Known, now: datetime) -> dict[str, Confirmed]:
 
 
 def _threatened(doubt: Doubt, fields: Mapping[str, Confirmed]) -> list[str]:
-    """Name the fields whose confirmed value is newer than, and other than, what the doubt may bring."""
+    """Name the fields whose confirmed value is other than what the doubt may bring, and not older.
+
+    One event has two values where it was mapped anew meanwhile. A field that no event set has nothing to send again.
+    """
     return [
         name
         for name, carried in doubt.fields.items()
         if (confirmed := fields.get(name)) is not None
-        and confirmed.order > carried.order
+        and confirmed.event_id is not None
+        and confirmed.order >= carried.order
         and not same_value(confirmed.value, carried.value)
     ]
 

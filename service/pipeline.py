@@ -8,7 +8,7 @@ from typing import Any, Final, assert_never
 
 from service import retry
 from service.chartmogul import ChartMogul
-from service.coalesce import Plan, again_at, compare, doubts_after, newest, patch_body, plan
+from service.coalesce import Plan, again_at, compare, doubts_after, newest, patch_body, plan, sure_of
 from service.errors import DeliveryError, Postponed
 from service.mapping import Rules
 from service.model import (
@@ -72,8 +72,12 @@ class Settled:
 
 @dataclass(frozen=True, slots=True)
 class Tried:
-    """How far a try came: the contact that it held, what was known of it and planned for it, and when."""
+    """How far a try came: the contact that it held, what was known of it and planned for it, and when.
 
+    ``in_doubt`` says that the record's contact was in doubt before.
+    """
+
+    in_doubt: bool = False
     uuid: str | None = None
     link: Link | None = None
     known: Known = NOTHING_KNOWN
@@ -119,17 +123,17 @@ class Pipeline:
         started_at = self._clock()
         owed = await self._store.deliveries.pending(delivery)
         configured = self._sources.get(delivery.source)
-        settled, tried = Settled((), ()), Tried()
+        settled, tried = Settled((), ()), Tried(owed.in_doubt)
         try:
             settled = map_events(configured, owed.events, past=await self._past_rules(owed.events))
             if configured is None or not (settled.mapped or owed.in_doubt):
                 return await self._conclude(delivery, started_at, settled, Outcome(OutcomeKind.UNCHANGED), tried)
             resolved = await self._resolve(delivery, configured, owed, settled)
-            tried = Tried(resolved.link.contact_uuid, fresh=resolved.fresh)
+            tried = replace(tried, uuid=resolved.link.contact_uuid, fresh=resolved.fresh)
             planned_at = self._clock()
             known = await self._hold(delivery, resolved.link.contact_uuid, settled, planned_at, lease_until)
             planned = plan(settled.mapped, known, now=planned_at, fresh=resolved.fresh)
-            tried = Tried(resolved.link.contact_uuid, resolved.link, known, planned, planned_at, resolved.fresh)
+            tried = replace(tried, link=resolved.link, known=known, planned=planned, planned_at=planned_at)
             outcome = await self._send(delivery.account, resolved.link.contact_uuid, planned)
         except Postponed as wait:
             await self._store.deliveries.release(delivery, due_at=wait.until)
@@ -143,7 +147,8 @@ class Pipeline:
         now = self._clock()
         owed = await self._store.deliveries.pending(delivery)
         settled = Settled(tuple((event, Mapped({})) for event in owed.events), ())
-        return await self._conclude(delivery, now, settled, Outcome(OutcomeKind.FAULT, detail=cause), Tried())
+        fault = Outcome(OutcomeKind.FAULT, detail=cause)
+        return await self._conclude(delivery, now, settled, fault, Tried(owed.in_doubt))
 
     async def give_up(self, delivery: Delivery) -> None:
         """Give back a delivery that was broken off: what was sent of it, nobody knows."""
@@ -294,11 +299,15 @@ def conclude(  # everything that a conclusion is made of
     doubts = tried.known.doubts
     again: datetime | None = None
     if done and planned is not None and tried.planned_at is not None:
-        confirmed = {**planned.kept, **_confirmed(planned, now, compared.ignored if compared else ())}
         doubts = doubts_after(tried.known, since=tried.planned_at)
+        stands = _confirmed(planned, now, compared.ignored if compared else ())
+        confirmed = sure_of({**planned.kept, **stands}, doubts)
         again = again_at(doubts, {**tried.known.fields, **confirmed})
     elif outcome.kind is OutcomeKind.UNKNOWN and sent:
         doubts = (*doubts, Doubt(now + policy.late, {name: one.carried for name, one in sent.items()}))
+    if verdict.next in {Next.DEAD, Next.SKIP} and settled.mapped:
+        # The events end here, and must not take along what the contact is still owed because of a doubt.
+        again = now if planned is None and tried.in_doubt else again_at(doubts, tried.known.fields)
     return Conclusion(
         Attempt(started_at, _milliseconds(now - started_at), outcome, tried.uuid, tuple(sent)),
         verdict,

@@ -15,7 +15,7 @@ from service.store.lease import held
 from service.store.opening import CrmRecord, Opening
 
 DOUBTS_MAX: Final = 50
-"""Doubts kept of one contact; of more, those whose time comes first are forgotten."""
+"""Doubts kept of one contact; of more, those that were there first are forgotten."""
 
 PAGE: Final = 1_000
 """Uuids of one page."""
@@ -77,7 +77,7 @@ class Contacts:
             left = unpack_carried(before.intent)
             known = Known(
                 doubted(unpack_fields(before.fields), left),
-                with_doubt(unpack_doubts(before.doubts), Doubt(now + late, left) if left else None),
+                merged((*unpack_doubts(before.doubts), *([Doubt(now + late, left)] if left else []))),
             )
             connection.execute(
                 update(contacts)
@@ -111,11 +111,14 @@ class Contacts:
         here = and_(contacts.c.account == record.account, contacts.c.uuid == uuid)
 
         def write(connection: Connection) -> None:
-            row = connection.execute(select(contacts.c.doubts).where(here).with_for_update()).first()
+            asked = select(contacts.c.fields, contacts.c.doubts).where(here)
+            row = connection.execute(asked.with_for_update()).first()
             if row is None:
                 return
-            doubts = with_doubt(unpack_doubts(row.doubts), doubt)
-            connection.execute(update(contacts).where(here).values(doubts=pack_doubts(doubts)))
+            fields = doubted(unpack_fields(row.fields), doubt.fields)
+            doubts = merged((*unpack_doubts(row.doubts), doubt))
+            values = {"fields": pack_fields(fields), "doubts": pack_doubts(doubts)}
+            connection.execute(update(contacts).where(here).values(values))
             self._opening.open(connection, record, due_at=doubt.until, now=now, priority=priority)
 
         await self._database.write(write)
@@ -183,10 +186,11 @@ def conclude_hold(
         name: one if one.attempt_id is not None else replace(one, attempt_id=attempt_id)
         for name, one in conclusion.confirmed.items()
     }
-    fields = doubted({**unpack_fields(row.fields), **confirmed}, conclusion.uncertain)
     # Those that came in while the contact was held are nobody's business yet.
     unseen = [doubt for doubt in unpack_doubts(row.doubts) if doubt not in conclusion.doubts_seen]
-    doubts = with_doubt((*conclusion.doubts, *unseen), None)
+    unsure = {*conclusion.uncertain, *(name for doubt in unseen for name in doubt.fields)}
+    fields = doubted({**unpack_fields(row.fields), **confirmed}, unsure)
+    doubts = merged((*conclusion.doubts, *unseen))
     values = {"fields": pack_fields(fields), "doubts": pack_doubts(doubts), "intent": None, "updated_at": now}
     if conclusion.email is not None:
         values["email"] = conclusion.email
@@ -215,10 +219,13 @@ def doubted(fields: Mapping[str, Confirmed], names: Iterable[str]) -> dict[str, 
     return after
 
 
-def with_doubt(doubts: Sequence[Doubt], new: Doubt | None) -> tuple[Doubt, ...]:
-    """Add a doubt. The same PATCH that once more got no answer prolongs the doubt about it."""
-    others = [doubt for doubt in doubts if new is None or doubt.fields != new.fields]
-    return (*others, *([] if new is None else [new]))[-DOUBTS_MAX:]
+def merged(doubts: Iterable[Doubt]) -> tuple[Doubt, ...]:
+    """Put doubts together: the same PATCH that once more got no answer prolongs the doubt about it."""
+    kept: list[Doubt] = []
+    for doubt in doubts:
+        until = max([doubt.until, *(one.until for one in kept if one.fields == doubt.fields)])
+        kept = [*(one for one in kept if one.fields != doubt.fields), Doubt(until, doubt.fields)]
+    return tuple(kept[-DOUBTS_MAX:])
 
 
 def _again(known: Known, now: datetime) -> dict[str, Carried]:
