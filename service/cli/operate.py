@@ -90,8 +90,12 @@ def import_(  # where things stand in a file may all be told
     file: Annotated[Path, typer.Argument(exists=True, dir_okay=False, help="Records: .jsonl or .csv, UTF-8.")],
     *,
     source: Annotated[str, typer.Option(help="The source whose mapping they go through.")],
-    id_at: Annotated[str | None, typer.Option("--id", help="Path of the record's id; default the CRM's own.")] = None,
-    updated_at: Annotated[str | None, typer.Option(help="Path of its last change; default the CRM's own.")] = None,
+    id_at: Annotated[
+        str | None, typer.Option("--id", help="Path or column of the record's id; default the CRM's own.")
+    ] = None,
+    updated_at: Annotated[
+        str | None, typer.Option(help="Path or column of its last change; default the CRM's own.")
+    ] = None,
     as_of: Annotated[str | None, typer.Option(help="When it was exported; default the file's own time.")] = None,
     config: ConfigFile = None,
     as_json: AsJson = False,
@@ -99,12 +103,14 @@ def import_(  # where things stand in a file may all be told
     """Bring ChartMogul up to date with records that a CRM holds already, behind what it sends now."""
     from service.config import load
     from service.main import real_clock
-    from service.operations.importing import Places, import_file
+    from service.operations.importing import Places, has_columns, import_file
     from service.paths import PathError
 
     configured = load(config_file=config, need_api_key=False, only=[source]).sources[source]
     try:
-        places = Places.of(configured.source.exported, object_id=id_at, updated_at=updated_at)
+        places = Places.of(
+            configured.source.exported, columns=has_columns(file), object_id=id_at, updated_at=updated_at
+        )
     except PathError as error:
         raise typer.BadParameter(str(error), param_hint="--id, --updated-at") from None
     exported_at = instant(as_of, option="--as-of") or datetime.fromtimestamp(file.stat().st_mtime, UTC)

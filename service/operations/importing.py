@@ -22,7 +22,7 @@ from service.store import Store
 BATCH: Final = 200
 """Records that become one arrival."""
 LINE_BYTES_MAX: Final = 1024 * 1024
-"""Of one line of JSON."""
+"""Of one line of JSON, and of one field of CSV."""
 FAULTS_MAX: Final = 20
 """Unusable records that a report names; more are counted."""
 BREATH_S: Final = 0.01
@@ -60,14 +60,17 @@ class Places:
     values: Path | None
 
     @classmethod
-    def of(cls, exported: Exported, *, object_id: str | None = None, updated_at: str | None = None) -> "Places":
-        """Return the places of a CRM's exports, but for those that are given."""
+    def of(
+        cls, exported: Exported, *, columns: bool, object_id: str | None = None, updated_at: str | None = None
+    ) -> "Places":
+        """Return the places of a CRM's exports, but for those that are given. Raises PathError.
+
+        Of a file of ``columns`` each is the name of one, whatever characters it has, and the fields are its columns.
+        """
+        place = _column if columns else _path
         at = updated_at if updated_at is not None else exported.updated_at
-        return cls(
-            Path.parse(object_id or exported.object_id, roots=False),
-            Path.parse(at, roots=False) if at else None,
-            Path.parse(exported.values, roots=False) if exported.values else None,
-        )
+        values = None if columns else exported.values
+        return cls(place(object_id or exported.object_id), place(at) if at else None, place(values) if values else None)
 
 
 async def import_file(
@@ -104,6 +107,11 @@ async def import_file(
         await _append(store, configured, batch, done, clock())
     progress(done)
     return done
+
+
+def has_columns(file: FilePath) -> bool:
+    """Say whether a file's records are rows of columns rather than documents."""
+    return file.suffix.lower() == ".csv"
 
 
 class _Row(NamedTuple):
@@ -149,14 +157,20 @@ def _json_lines(stream: BinaryIO) -> Iterator[_Row]:
 
 
 def _csv_rows(file: FilePath) -> Iterator[_Row]:
+    csv.field_size_limit(LINE_BYTES_MAX)  # else a long note would end the whole import
     with file.open("rb") as stream, io.TextIOWrapper(stream, encoding="utf-8-sig", newline="") as text:
-        rows = csv.DictReader(text, restkey="", restval="", strict=True)
+        rows = csv.reader(text, strict=True)
         try:
+            names = next(rows, [])
+            begins = rows.line_num + 1
             for row in rows:
-                columns: dict[str, Json] = {name: value for name, value in row.items() if name}
-                yield _Row(rows.line_num, columns, stream.tell())
+                # A cell that a short row lacks is missing, not blank.
+                columns: dict[str, Json] = {name: cell for name, cell in zip(names, row, strict=False) if name}
+                if row:
+                    yield _Row(begins, columns, stream.tell())
+                begins = rows.line_num + 1
         except (csv.Error, UnicodeDecodeError) as error:
-            cause = f"not CSV in UTF-8 after line {rows.line_num}: {type(error).__name__}"
+            cause = f"not CSV in UTF-8 near line {rows.line_num}: {type(error).__name__}"
             raise ServiceError(cause, hint="export it again as CSV in UTF-8") from None
 
 
@@ -195,3 +209,12 @@ def _document(record: bytes | Json) -> dict[str, Json]:
 def _at(path: Path, document: dict[str, Json]) -> Json:
     value = path.get(document)
     return None if value is MISSING else value
+
+
+def _path(text: str) -> Path:
+    return Path.parse(text, roots=False)
+
+
+def _column(name: str) -> Path:
+    escaped = name.replace("\\", r"\\").replace('"', r"\"")
+    return Path.parse(f'"{escaped}"', roots=False)

@@ -9,7 +9,6 @@ from typing import Final
 from service.store import Store
 from service.store.replay import Batch, Selection
 
-
 BREATH_S: Final = 0.02
 """Between two batches: a service on the same file wants to write too."""
 
