@@ -3,6 +3,7 @@
 import base64
 import json
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ import httpx
 import pytest
 
 from service.main import real_clock
+from service.sandbox import DEFAULT_SEED, Seed
 from tests.support.sandbox import RunningSandbox, running_sandbox
 from tests.support.service import Process, environment
 from tests.support.verbs import Ended, verb
@@ -40,27 +42,44 @@ class World:
         """Return once nothing is owed."""
         self.process.settle()
 
+    def tell(self, *webhooks: Webhook) -> None:
+        """Deliver webhooks that must be taken, one after the other: what comes during a delivery joins it."""
+        for webhook in webhooks:
+            assert self.send(webhook) == 200
+            self.settle()
+
+    def health(self) -> Any:  # noqa: ANN401  # whatever JSON holds
+        """What ``/health`` says."""
+        return httpx.get(f"{self.process.url}/health", trust_env=False).json()
+
+    def bodies(self) -> list[Any]:
+        """The bodies of every PATCH, in order."""
+        return [request["body"] for request in self.sandbox.requests("PATCH")]
+
+
+@contextmanager
+def world_of(directory: Path, *, seed: Seed = DEFAULT_SEED, **settings: str) -> Iterator[World]:
+    """A world of a test's own, where nothing happened yet."""
+    with (
+        running_sandbox(seed) as sandbox,
+        Process(directory, CHARTMOGUL_BASE_URL=sandbox.base_url, **settings) as process,
+    ):
+        process.start()
+        yield World(process, sandbox)
+
 
 @pytest.fixture(scope="package")
 def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
     """One change delivered, one merged, one unknown, one unmappable, one refused."""
     now = real_clock()
-    with (
-        running_sandbox() as sandbox,
-        Process(tmp_path_factory.mktemp("world"), CHARTMOGUL_BASE_URL=sandbox.base_url) as process,
-    ):
-        process.start()
-        world = World(process, sandbox)
+    with world_of(tmp_path_factory.mktemp("world")) as world:
         bad = [{"value": "call me", "primary": True}]
-        sent = [
+        world.tell(
             pipedrive(101, "evt-1", now, job_title="CEO"),
             pipedrive(101, "evt-0", now.replace(year=2025), job_title="COO"),
             pipedrive(102, "evt-2", now, email="nobody@elsewhere.example", job_title="CEO"),
             pipedrive(101, "evt-3", now, phones=bad),
-        ]
-        for webhook in sent:  # one after the other: what comes during a delivery joins it
-            assert world.send(webhook) == 200
-            world.settle()
+        )
         assert world.send(pipedrive(101, "evt-4", now, password="letmein")) == 401
         world.settle()
         until(lambda: bool(world.verb("refusals", "--json").json))
