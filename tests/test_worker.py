@@ -12,14 +12,13 @@ from structlog.testing import capture_logs
 
 from service.main import real_clock
 from service.model import Link
-from service.pipeline import Pipeline, Policy
 from service.resolver import Resolved, Resolver
 from service.sandbox import Fault, FaultKind, Settings
 from service.sandbox.settings import UNLIMITED
 from service.schema import accounts
-from service.worker import RECLAIM_EVERY_S, Worker
+from service.worker import RECLAIM_EVERY_S
 from tests.support.sandbox import RunningSandbox, running_sandbox
-from tests.support.service import Running, Shifted, configure, running
+from tests.support.service import Shifted, configure, replica, running
 from tests.support.wait import eventually
 from tests.support.webhooks import GRACE_UUID, helpdesk, pipedrive
 
@@ -48,45 +47,20 @@ class Broken(Resolver):
         raise ZeroDivisionError("grace.okafor@harbour-analytics.example")
 
 
-def another(service: Running, *, resolver: Resolver | None = None, stop_s: float = 10.0) -> Worker:
-    """A second worker on the service's log, started by the test; the service's own is to be stopped first."""
-    parts = service.service
-    pipeline = Pipeline(
-        store=parts.store,
-        sources=parts.config.sources,
-        sinks=parts.sinks,
-        resolver=resolver or Resolver(parts.sinks),
-        policy=Policy(retry_for=timedelta(hours=1), clear_with=None, config_version="test"),
-        clock=parts.clock,
-        chance=lambda: 0.5,
-    )
-    return Worker(
-        pipeline,
-        parts.store,
-        parallel={"default": 2},
-        owner="replica-b",
-        lease=timedelta(seconds=60),
-        clock=parts.clock,
-        stop_s=stop_s,
-    )
-
-
 async def test_a_fault_of_ours_is_recorded_and_ends_after_five_tries(tmp_path: Path) -> None:
     """A poisoned event must not spin, must not keep others, and must not put its values into the log."""
     clock = Shifted()
-    async with running(configure(tmp_path), clock=clock) as service:
+    async with running(configure(tmp_path), clock=clock) as service, replica(service, resolver=Broken({})) as other:
         await service.service.worker.stop()
-        worker = another(service, resolver=Broken({}))
-        await worker.start()
+        await other.worker.start()
         with capture_logs() as lines:
             await service.accepted(pipedrive(101, "9d1c2b8f", T0, job_title="CEO"))
-            worker.wake()
+            other.worker.wake()
             for tries in range(1, 6):
                 await service.tried(tries)
                 clock.advance(1000)
-                worker.wake()
+                other.worker.wake()
             await service.settled()
-        await worker.stop()
         (delivery,) = await service.deliveries()
         assert (delivery["state"], delivery["outcome"]) == ("dead", "fault")
         assert [attempt["outcome"] for attempt in await service.attempts()] == ["fault"] * 5
@@ -112,14 +86,13 @@ async def test_what_cannot_be_recorded_waits_for_its_lease(tmp_path: Path, *, fa
                 raise ZeroDivisionError
             return Resolved(Link(GRACE_UUID, "email in email"))
 
-    async with running(configure(tmp_path)) as service:
+    async with running(configure(tmp_path)) as service, replica(service, resolver=Vanishing({})) as other:
         await service.service.worker.stop()
         await service.accepted(pipedrive(101, "9d1c2b8f", T0, job_title="CEO"))
-        worker = another(service, resolver=Vanishing({}))
         with capture_logs() as lines:
-            await worker.start()
+            await other.worker.start()
             await eventually(lambda: any(line["event"] == "store_unavailable" for line in lines))
-            await worker.stop()
+            await other.worker.stop()
         told = [line["event"] for line in lines]
         assert ("fault" in told, "attempt_not_recorded" in told) == (fault, not fault)
     async with running(configure(tmp_path)) as service:
@@ -129,21 +102,20 @@ async def test_what_cannot_be_recorded_waits_for_its_lease(tmp_path: Path, *, fa
 
 async def test_a_store_that_is_locked_for_a_while_is_waited_for(tmp_path: Path, sandbox: RunningSandbox) -> None:
     """An outage of the store stops neither the process nor, once it is over, the deliveries."""
-    async with running(configure(tmp_path, CHARTMOGUL_BASE_URL=sandbox.base_url)) as service:
+    config = configure(tmp_path, CHARTMOGUL_BASE_URL=sandbox.base_url)
+    async with running(config) as service, replica(service) as other:
         await service.service.worker.stop()
         await service.accepted(pipedrive(101, "9d1c2b8f", T0, job_title="CEO"))
-        worker = another(service)
         await service.store._database.write(lambda c: c.execute(text("ALTER TABLE accounts RENAME TO away")).rowcount)
         with capture_logs() as lines:
-            await worker.start()
+            await other.worker.start()
             await eventually(lambda: any(line["event"] == "store_unavailable" for line in lines))
-            assert worker.alive
+            assert other.worker.alive
             assert (await service.client.get("/health/ready")).status_code == 503
             assert (await service.client.get("/health")).status_code == 503
             back = text("ALTER TABLE away RENAME TO accounts")
             await service.store._database.write(lambda c: c.execute(back).rowcount)
             await service.settled()
-        await worker.stop()
     assert sandbox.contact(GRACE_UUID)["title"] == "CEO"
 
 
@@ -172,7 +144,7 @@ async def test_a_stop_waits_for_what_is_under_way(tmp_path: Path, sandbox: Runni
     sandbox.configure(Settings(limits=UNLIMITED, latency_ms=300))
     async with running(configure(tmp_path, CHARTMOGUL_BASE_URL=sandbox.base_url)) as service:
         await service.accepted(pipedrive(101, "9d1c2b8f", T0, job_title="CEO"))
-        await service.until(lambda backlog: backlog.leased == 1)
+        await eventually(lambda: bool(sandbox.requests("PATCH")))
         await service.service.worker.stop()
         assert [event["state"] for event in await service.events()] == ["delivered"]
 
@@ -183,16 +155,17 @@ async def test_a_stop_cancels_what_is_late_and_the_next_life_repeats_it(
     """A call that hangs must not hold up a rolling deploy; its outcome is unknown, so it is made again."""
     sandbox.add_faults(Fault(kind=FaultKind.TIMEOUT_AFTER, delay_s=60, count=1, method="PATCH"))
     config = configure(tmp_path, CHARTMOGUL_BASE_URL=sandbox.base_url)
-    async with running(config) as service:
+    async with running(config) as service, replica(service, stop_s=0.1) as other:
         await service.service.worker.stop()
         await service.accepted(pipedrive(101, "9d1c2b8f", T0, job_title="CEO"))
-        worker = another(service, stop_s=0.1)
-        await worker.start()
+        await other.worker.start()
         await eventually(lambda: bool(sandbox.requests("PATCH")))
         began = time.monotonic()
-        await worker.stop()
+        await other.worker.stop()
         assert time.monotonic() - began < 5
-        assert (await service.store.ledger.backlog()).leased == 1
+        backlog = await service.store.ledger.backlog()
+        assert (backlog.leased, backlog.pending) == (0, 1), "given back, so that another replica may go on at once"
+        assert [attempt["outcome"] for attempt in await service.attempts()] == ["unknown"]
     async with running(config) as service:
         await service.settled()
         outcomes = [attempt["outcome"] for attempt in await service.attempts()]
@@ -201,10 +174,9 @@ async def test_a_stop_cancels_what_is_late_and_the_next_life_repeats_it(
 
 
 async def test_a_worker_that_never_started_stops(tmp_path: Path) -> None:
-    async with running(configure(tmp_path)) as service:
-        worker = another(service)
-        await worker.stop()
-        assert not worker.alive
+    async with running(configure(tmp_path)) as service, replica(service) as other:
+        await other.worker.stop()
+        assert not other.worker.alive
 
 
 async def test_an_expired_lease_is_taken_back_and_said_so(
@@ -213,7 +185,7 @@ async def test_an_expired_lease_is_taken_back_and_said_so(
     """A replica that died keeps nothing for longer than its lease."""
     clock = Shifted()
     config = configure(tmp_path, CHARTMOGUL_BASE_URL=sandbox.base_url, DATABASE_URL=postgres_url)
-    async with running(config, clock=clock) as service:
+    async with running(config, clock=clock) as service, replica(service) as other:
         await service.service.worker.stop()
         await service.accepted(pipedrive(101, "9d1c2b8f", T0, job_title="CEO"))
         now = clock()
@@ -221,13 +193,11 @@ async def test_an_expired_lease_is_taken_back_and_said_so(
             account="default", owner="replica-z", now=now, lease_until=now + timedelta(seconds=60), limit=5
         )
         assert lost.attempts == 0
-        worker = another(service)
         with capture_logs() as lines:
-            await worker.start()
+            await other.worker.start()
             clock.advance(60 + RECLAIM_EVERY_S)
-            worker.wake()
+            other.worker.wake()
             await service.settled()
-        await worker.stop()
         assert [line["count"] for line in lines if line["event"] == "leases_expired"] == [1]
         assert [attempt["outcome"] for attempt in await service.attempts()] == ["unknown", "applied"]
 
@@ -248,16 +218,15 @@ async def test_no_more_is_claimed_than_may_run(tmp_path: Path, sandbox: RunningS
 
 async def test_an_account_that_is_configured_no_more_is_not_probed(tmp_path: Path, sandbox: RunningSandbox) -> None:
     """It may still be paused in the log; its key is gone, and the others must be delivered."""
-    async with running(configure(tmp_path, CHARTMOGUL_BASE_URL=sandbox.base_url)) as service:
+    config = configure(tmp_path, CHARTMOGUL_BASE_URL=sandbox.base_url)
+    async with running(config) as service, replica(service) as other:
         await service.service.worker.stop()
         await service.store.accounts.ensure(["emea"], now=real_clock())
         paused = update(accounts).where(accounts.c.name == "emea").values(paused_at=real_clock(), paused_reason="401")
         await service.store._database.write(lambda connection: connection.execute(paused).rowcount)
         await service.accepted(pipedrive(101, "9d1c2b8f", T0, job_title="CEO"))
-        worker = another(service)
-        await worker.start()
+        await other.worker.start()
         await service.settled()
-        await worker.stop()
         (state,) = await service.store.accounts.paused()
         assert state.name == "emea"
     assert sandbox.contact(GRACE_UUID)["title"] == "CEO"

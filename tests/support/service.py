@@ -27,11 +27,16 @@ import httpx
 from fastapi import FastAPI
 
 from service.config import Config, load
+from service.limiter import Limiter
 from service.main import Service, create_app, real_clock
+from service.pipeline import Pipeline, Policy
+from service.resolver import Resolver
 from service.schema import attempts
 from service.store import Store
 from service.store.ledger import Backlog
+from service.worker import Worker
 from tests.support.log import rows
+from tests.support.sink import sink
 from tests.support.wait import eventually, until
 from tests.support.webhooks import CONFIGURATION, PUBLIC_URL, SECRETS, Webhook
 
@@ -150,6 +155,55 @@ async def running(config: Config, *, clock: Callable[[], datetime] = real_clock)
         httpx.AsyncClient(transport=transport, base_url=PUBLIC_URL) as client,
     ):
         yield Running(app, app.state.service, client)
+
+
+@dataclass(frozen=True, slots=True)
+class Replica:
+    """A second delivering half on a running service's log, with limits and connections of its own."""
+
+    pipeline: Pipeline
+    worker: Worker
+    limiter: Limiter
+
+
+@contextlib.asynccontextmanager
+async def replica(
+    service: Running, *, resolver: Resolver | None = None, parallel: int = 2, stop_s: float = STOP_S
+) -> AsyncIterator[Replica]:
+    """Build another pipeline and worker; the worker is started by the test, and stopped at the end.
+
+    The service's own is usually stopped before: what stopped once lets no call begin any more.
+    """
+    parts, settings = service.service, service.service.config.settings
+    limiter = Limiter("default", parts.store.accounts, rate_per_s=40, parallel=parallel, clock=parts.clock)
+    connect_s, read_s = settings.connect_timeout_s, settings.read_timeout_s
+    async with sink(
+        settings.chartmogul_base_url, parallel=parallel, turn=limiter.turn, connect_s=connect_s, read_s=read_s
+    ) as chartmogul:
+        sinks = {"default": chartmogul}
+        pipeline = Pipeline(
+            store=parts.store,
+            sources=parts.config.sources,
+            sinks=sinks,
+            resolver=resolver or Resolver(sinks),
+            policy=Policy(
+                retry_for=timedelta(hours=1), late=timedelta(seconds=read_s), clear_with=None, config_version="test"
+            ),
+            clock=parts.clock,
+            chance=lambda: 0.5,
+        )
+        worker = Worker(
+            pipeline,
+            parts.store,
+            parallel={"default": parallel},
+            stop_waiting=[limiter.stop],
+            owner="replica-b",
+            lease=timedelta(seconds=60),
+            clock=parts.clock,
+            stop_s=stop_s,
+        )
+        yield Replica(pipeline, worker, limiter)
+        await worker.stop()
 
 
 class Process:
