@@ -71,7 +71,8 @@ class Replays:
         """
 
         def run(connection: Connection) -> Batch:
-            _require_dead(connection, selection.letters)
+            if after == 0:  # those that the batches before emptied are put away
+                _require_dead(connection, selection.letters)
             asked = (
                 select(
                     events.c.id,
@@ -84,6 +85,7 @@ class Replays:
                 .where(*_wanted(selection), events.c.id > after)
                 .order_by(events.c.id)
                 .limit(BATCH)
+                .with_for_update()  # of two that replay at once, one does it
             )
             rows = connection.execute(asked).all()
             readable = [row for row in rows if not row.unreadable]
@@ -120,7 +122,7 @@ class Replays:
 
 def _require_dead(connection: Connection, letters: Sequence[int]) -> None:
     dead = select(deliveries.c.id).where(deliveries.c.id.in_(letters), deliveries.c.state == DeliveryState.DEAD.value)
-    wrong = sorted(set(letters) - set(connection.execute(dead).scalars())) if letters else []
+    wrong = sorted(set(letters) - set(connection.execute(dead.with_for_update()).scalars())) if letters else []
     if wrong:
         raise NotFound(f"delivery {wrong[0]} is not a dead letter", hint="see `dead-letters` for those that are")
 
