@@ -38,10 +38,11 @@ def find_person(connection: Connection, named: str, *, source: str | None = None
 
 
 def _contacts_named(connection: Connection, named: str) -> list[tuple[str, str]]:
-    if named.startswith("con_"):
-        column, value = contacts.c.uuid, named.lower()
-    elif "@" in named:
-        column, value = contacts.c.email, named.strip().casefold()
+    value = named.strip().casefold()
+    if value.startswith("con_"):
+        column = contacts.c.uuid
+    elif "@" in value:
+        column = contacts.c.email
     else:
         return []
     asked = select(contacts.c.account, contacts.c.uuid).where(column == value).limit(RECORDS_MAX)

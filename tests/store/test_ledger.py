@@ -1,17 +1,15 @@
 """The log as an operator reads it."""
 
 import pytest
-from sqlalchemy import insert, update
+from sqlalchemy import update
 
 from service.errors import NotFound
-from service.model import Action, Confirmed, EventState, Link, Next, OutcomeKind, Verdict
-from service.schema import links, requests
+from service.model import Action, EventState
+from service.schema import requests
 from service.store import Store
 from service.store.ledger import PAGE_MAX, Backlog
 from tests.support.clock import Clock
 from tests.support.log import (
-    ACCOUNT,
-    ADA,
     PERSON,
     SOURCE,
     bury,
@@ -75,9 +73,9 @@ async def test_lists_keep_to_their_limits(store: Store, clock: Clock) -> None:
     for limit in (0, -1):
         assert await store.ledger.events(limit=limit) == []
         assert await store.ledger.deliveries(limit=limit) == []
-        told = await store.ledger.story(source=SOURCE, object_id=PERSON, uuid=None, limit=limit)
+        told = await store.ledger.story(PERSON, source=SOURCE, limit=limit)
         assert told.events == ()
-    told = await store.ledger.story(source=SOURCE, object_id=PERSON, uuid=None, limit=10**9)
+    told = await store.ledger.story(PERSON, source=SOURCE, limit=10**9)
     assert len(told.events) == PAGE_MAX
 
 
@@ -90,66 +88,6 @@ async def test_the_request_of_an_event_that_is_not_there_is_not_found(store: Sto
     await by_hand(store, update(requests).values(raw=None))
     with pytest.raises(NotFound):
         await store.ledger.request_of(event["id"])
-
-
-async def test_the_story_of_a_contact_is_told_by_record_and_by_uuid(store: Store, clock: Clock) -> None:
-    await receive(store, clock, change("a"), change("b", "982"))
-    first, second = await claim(store, clock)
-    link = Link(ADA, "email in email")
-    for delivery in (first, second):
-        await store.contacts.hold(delivery, ADA, intent=["title"], now=clock(), until=clock.after(60))
-        (event_id,) = await pending_ids(store, delivery)
-        known = {"title": Confirmed("CTO", (1, event_id), event_id, clock())}
-        await finish(store, clock, delivery, link=link, confirmed=known, fields=("title",))
-        clock.advance(1)
-    by_record = await store.ledger.story(source=SOURCE, object_id=PERSON, uuid=None)
-    assert by_record.link == link
-    assert by_record.account == ACCOUNT
-    assert by_record.fields["title"].value == "CTO"
-    assert [line["dedup_key"] for line in by_record.events] == ["a"]
-    assert [line["contact_uuid"] for line in by_record.attempts] == [ADA]
-    by_uuid = await store.ledger.story(source=None, object_id=None, uuid=ADA)
-    assert [line["dedup_key"] for line in by_uuid.events] == ["b", "a"]
-    assert (len(by_uuid.attempts), by_uuid.link, by_uuid.fields) == (2, link, by_record.fields)
-
-
-async def test_the_story_of_an_unlinked_record_has_its_events_and_the_tries_so_far(store: Store, clock: Clock) -> None:
-    """Why a contact is not up to date yet is what an operator asks first."""
-    await receive(store, clock, change("a"))
-    unreachable = Verdict(Next.RETRY, "unreachable", due_at=clock.after(5))
-    tried = conclusion(clock, kind=OutcomeKind.UNREACHABLE, verdict=unreachable, uuid=None)
-    await store.deliveries.record(await claim_one(store, clock), tried, now=clock())
-    for source in (SOURCE, None):
-        told = await store.ledger.story(source=source, object_id=PERSON, uuid=None)
-        assert (told.link, told.account, dict(told.fields)) == (None, None, {})
-        assert [line["state"] for line in told.events] == ["pending"]
-        assert [line["outcome"] for line in told.attempts] == ["unreachable"]
-
-
-async def test_the_story_of_a_contact_without_a_link_has_its_fields(store: Store, clock: Clock) -> None:
-    await receive(store, clock, change("a"))
-    delivery = await claim_one(store, clock)
-    await store.contacts.hold(delivery, ADA, intent=[], now=clock(), until=clock.after(60))
-    await finish(store, clock, delivery, confirmed={"title": Confirmed("CTO")})
-    told = await store.ledger.story(source=None, object_id=None, uuid=ADA)
-    assert (told.link, told.account, told.fields["title"].value) == (None, ACCOUNT, "CTO")
-    assert told.events == told.attempts == ()
-
-
-async def test_the_story_of_nobody_is_empty(store: Store) -> None:
-    told = await store.ledger.story(source=SOURCE, object_id="77", uuid=None)
-    assert (told.link, told.account, dict(told.fields), told.events, told.attempts) == (None, None, {}, (), ())
-    assert (await store.ledger.story(source=None, object_id=None, uuid=ADA)).events == ()
-
-
-async def test_a_contact_that_thousands_of_records_stand_for_is_told_within_bounds(store: Store, clock: Clock) -> None:
-    people = [change(f"d1f0-{number}", str(number)) for number in range(PAGE_MAX + 200)]
-    for start in range(0, len(people), 500):
-        await receive(store, clock, *people[start : start + 500])
-    common = {"source": SOURCE, "account": ACCOUNT, "contact_uuid": ADA, "found_by": "link", "found_at": clock()}
-    await by_hand(store, insert(links).values([common | {"object_id": one.object_id} for one in people]))
-    told = await store.ledger.story(source=None, object_id=None, uuid=ADA, limit=PAGE_MAX)
-    assert len(told.events) == PAGE_MAX
 
 
 async def test_the_backlog_counts_what_waits_and_says_since_when(store: Store, clock: Clock) -> None:
