@@ -157,7 +157,9 @@ def reconcile(
             try:
                 return await work.run(cursor=cursor)
             except ServiceError:
-                sys.stderr.write(f"broken off after {work.report.contacts} contacts: --cursor {work.report.cursor}\n")
+                at = work.report.cursor
+                on = "begin again" if at is None else f"go on with --cursor {at}"
+                sys.stderr.write(f"broken off after {work.report.contacts} contacts: {on}\n")
                 raise
 
     report = with_sinks(run, account=account, config=config)

@@ -8,13 +8,15 @@ from typing import Final
 
 from service.chartmogul import ChartMogul, Page
 from service.coalesce import CUSTOM, contact_fields, same_value
-from service.errors import ServiceError
-from service.model import Carried, Doubt, Json, Priority, Record
+from service.errors import Postponed, ServiceError
+from service.model import Carried, Doubt, Json, OutcomeKind, Priority, Record
 from service.store import Store
 from service.store.contacts import Seen
 
 TRIES: Final = 6
 """Tries at one page; between them 1, 2, 4, 8 and 16 s."""
+FINAL: Final = frozenset({OutcomeKind.ACCOUNT_REFUSED, OutcomeKind.REJECTED})
+"""Answers that a further try would get again."""
 DRIFTS_MAX: Final = 1_000
 """Drifts that a report lists; more are counted."""
 BEFORE_ALL: Final = (-1, -1)
@@ -75,6 +77,8 @@ class Reconciliation:
         """Compare every contact from a cursor on. Raises ServiceError when a page cannot be had; the report stays."""
         report, listed = self.report, set[str]()
         report.cursor = cursor
+        # Asked first: who is linked while the list is read may be too new to stand in it.
+        linked = await self._linked() if cursor is None else []  # from a cursor on, not all are listed
         while True:
             asked_at = self._clock()
             page = await self._page(report.cursor)
@@ -84,19 +88,27 @@ class Reconciliation:
             self._progress(report)
             if page.cursor is None:
                 break
-        if cursor is None:  # else what came before it was not seen
-            await self._find_gone(listed)
+        report.gone = [uuid for uuid in linked if uuid not in listed]
         return report
 
     async def _page(self, cursor: str | None) -> Page:
+        reason = ""
         for tries in range(TRIES):
-            page = await self._sink.page(cursor=cursor)
-            if page.failure is None:
-                return page
+            wait_s = 2.0**tries
+            try:
+                page = await self._sink.page(cursor=cursor)
+            except Postponed as held:  # slowed down by an answer, or paused by a person
+                reason, wait_s = held.cause, (held.until - self._clock()).total_seconds()
+            else:
+                failure = page.failure
+                if failure is None:
+                    return page
+                reason = f"{failure.kind.value} ({failure.status or 'no answer'}) {failure.detail}"
+                if failure.kind in FINAL:
+                    break
+                wait_s = wait_s if failure.retry_after_s is None else failure.retry_after_s
             if tries < TRIES - 1:
-                await asyncio.sleep(page.failure.retry_after_s or 2.0**tries)
-        outcome = page.failure
-        reason = "no answer" if outcome is None else f"{outcome.kind.value} ({outcome.status}) {outcome.detail}"
+                await asyncio.sleep(wait_s)
         raise ServiceError(
             f"ChartMogul does not list its contacts: {reason}", hint="go on later, with --cursor as it was told"
         )
@@ -129,11 +141,11 @@ class Reconciliation:
             await self._store.contacts.doubt(ours.record, uuid, doubt, now=now, priority=Priority.REPLAY)
             report.repairing += len(drifted)
 
-    async def _find_gone(self, listed: set[str]) -> None:
-        after = ""
-        while uuids := await self._store.contacts.linked(self._account, after=after):
-            self.report.gone += [uuid for uuid in uuids if uuid not in listed]
-            after = uuids[-1]
+    async def _linked(self) -> list[str]:
+        linked: list[str] = []
+        while uuids := await self._store.contacts.linked(self._account, after=linked[-1] if linked else ""):
+            linked += uuids
+        return linked
 
 
 def _drifted(ours: Seen, theirs: Mapping[str, Json]) -> dict[str, Json]:
