@@ -4,15 +4,11 @@ import asyncio
 from dataclasses import replace
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from service.model import Confirmed, Delivery, Known, OutcomeKind
 from service.schema import attempts, contacts
 from service.store import Store
-from service.store.contacts import doubted
-from service.store.fields import pack_fields, unpack_fields
-from tests.support.clock import START, Clock
+from tests.support.clock import Clock
 from tests.support.log import (
     ACCOUNT,
     ADA,
@@ -155,37 +151,3 @@ async def test_a_conclusion_for_a_contact_never_held_writes_no_fields(store: Sto
     done = conclusion(clock, confirmed={"title": confirmed("CTO", clock)})
     assert await store.deliveries.record(first, done, now=clock())
     assert await rows(store, contacts) == []
-
-
-JSON = st.recursive(
-    st.none() | st.booleans() | st.integers(-(2**63), 2**63) | st.text(st.characters(exclude_categories=["Cs"])),
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
-    max_leaves=6,
-)
-KNOWN = st.builds(
-    Confirmed,
-    value=JSON,
-    order=st.tuples(st.integers(-(2**62), 2**62), st.integers(0, 2**62)),
-    event_id=st.none() | st.integers(1, 2**62),
-    confirmed_at=st.none() | st.just(START),
-    certain=st.booleans(),
-)
-
-
-@given(st.dictionaries(st.text(st.characters(exclude_categories=["Cs"]), max_size=20), KNOWN, max_size=5))
-def test_fields_come_back_as_they_went_in(fields: dict[str, Confirmed]) -> None:
-    assert unpack_fields(pack_fields(fields)) == fields
-
-
-@given(
-    fields=st.dictionaries(st.sampled_from(["title", "email", "notes"]), KNOWN),
-    names=st.sets(st.sampled_from(["title", "email"])),
-)
-def test_doubt_changes_certainty_alone(fields: dict[str, Confirmed], names: set[str]) -> None:
-    after = doubted(fields, names)
-    assert after.keys() == fields.keys() | names
-    for name, known in after.items():
-        before = fields.get(name, Confirmed(None))
-        assert known.certain == (name not in names and before.certain)
-        assert (known.value, known.order, known.event_id) == (before.value, before.order, before.event_id)
-    assert doubted(after, names) == after

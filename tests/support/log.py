@@ -116,10 +116,16 @@ async def hold(
     return await store.contacts.hold(delivery, uuid, intent=intent, now=clock(), until=clock.after(LEASE_S), late=LATE)
 
 
-async def bury(store: Store, clock: Clock, delivery: Delivery, reason: str = "rejected (422): email") -> bool:
+async def bury(
+    store: Store,
+    clock: Clock,
+    delivery: Delivery,
+    reason: str = "rejected (422): email",
+    **other: Any,  # noqa: ANN401  # as conclusion
+) -> bool:
     """Record that ChartMogul will not have it: the delivery and its events become a dead letter."""
     dead = ends(*await pending_ids(store, delivery), state=EventState.DEAD, reason=reason)
-    refused = conclusion(clock, dead, kind=OutcomeKind.REJECTED, verdict=Verdict(Next.DEAD, reason))
+    refused = conclusion(clock, dead, kind=OutcomeKind.REJECTED, verdict=Verdict(Next.DEAD, reason), **other)
     return await store.deliveries.record(delivery, refused, now=clock())
 
 
