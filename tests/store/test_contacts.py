@@ -116,8 +116,10 @@ async def test_doubt_outlives_the_hold_until_the_field_is_confirmed(store: Store
     first, second = await two_records(store, clock)
     await held(store, clock, first, "title", "email")
     clock.advance(60)
-    await held(store, clock, second, "email")
-    done = conclusion(clock, confirmed={"email": confirmed("ada@northwind.example", clock)})
+    met = await hold(store, clock, second, "email")
+    assert met is not None
+    email = {"email": confirmed("ada@northwind.example", clock)}
+    done = conclusion(clock, confirmed=email, doubts=met.doubts, doubts_seen=met.doubts)
     await store.deliveries.record(second, done, now=clock())
     assert (await store.contacts.known(ACCOUNT, ADA)).fields == {
         "title": Confirmed(None, certain=False),
