@@ -10,7 +10,7 @@ from typing import Final
 from tests.benchmarks.bodies import Edit, answer, edits, now_ms, pipedrive, title
 from tests.benchmarks.load import Caller, Load, fire, percentile, told
 from tests.benchmarks.ours import ALLOWED_PER_S, Sandbox, Service, arrived_s
-from tests.benchmarks.report import Bench, Measured, Row, Scale
+from tests.benchmarks.report import Bench, Measured, Row
 from tests.benchmarks.servers import until
 
 SETTLED_S: Final = 120.0
@@ -19,17 +19,18 @@ CONDITIONS: Final = (
     "Pipedrive webhooks come one by one, at random moments; each is about another contact than those before it.",
     "Service and sandbox are on this machine; the sandbox answers at once, and the service has its default settings:",
     f"calls are {1000 / ALLOWED_PER_S:.0f} ms apart, so that a change upon the heels of another waits for its turn.",
-    "linked: the contact is known; searched: it must be found by its email first, which is a call more.",
+    "searched: the contact must be found by its email first, a call more; these changes come half as often.",
 )
 
 
 @dataclass(frozen=True, slots=True)
 class _Kind:
-    """Changes of contacts, in turns: of which, and so many; ``known`` contacts need not be searched."""
+    """Changes of contacts, in turns: of which, how many and how often; ``known`` ones need not be searched."""
 
     name: str
     people: range
     changes: int
+    per_s: float
     known: bool
 
     def change(self, number: int) -> Edit:
@@ -41,13 +42,14 @@ class _Kind:
 def measure(bench: Bench) -> Measured:
     """Link some contacts and change them now and then; then change some that are not known yet."""
     scale, room, rows, wrong = bench.scale, bench.room("latency"), list[Row](), list[str]()
-    contacts = scale.light_contacts
+    contacts, unknown = scale.light_contacts, scale.light_searched
+    strangers = range(contacts, contacts + unknown)
     kinds = (
-        _Kind("linked", range(contacts), scale.light_changes, known=True),
-        _Kind("searched", range(contacts, 2 * contacts), contacts, known=False),
+        _Kind("linked", range(contacts), scale.light_changes, scale.light_calls_per_s, known=True),
+        _Kind("searched", strangers, unknown, scale.light_calls_per_s / 2, known=False),
     )
     with Sandbox(room, bench.cores) as sandbox:
-        sandbox.begin(2 * contacts)
+        sandbox.begin(contacts + unknown)
         service = Service(room, bench.cores, sandbox)
         with service:
             fired = fire(Load(service.port, pipedrive(islice(edits(0), contacts)), [answer()], 1))
@@ -55,19 +57,19 @@ def measure(bench: Bench) -> Measured:
             for kind in kinds:
                 until(lambda: service.waiting() == 0, seconds=SETTLED_S)
                 sandbox.forget()
-                row, faults = _row(kind, _acked_s(kind, service, scale), service, sandbox)
+                row, faults = _row(kind, _acked_s(kind, service), service, sandbox)
                 rows.append(row)
                 wrong += faults
         wrong += service.unsettled(contacts + sum(kind.changes for kind in kinds))
     return Measured("From acknowledged to sent", rows, CONDITIONS, wrong)
 
 
-def _acked_s(kind: _Kind, service: Service, scale: Scale) -> Mapping[str, float]:
+def _acked_s(kind: _Kind, service: Service) -> Mapping[str, float]:
     """Send the changes at random moments; return for each title when it was acknowledged."""
     moments, acked_s = random.Random(1), dict[str, float]()  # noqa: S311  # the same moments each time
     with Caller(service.port) as caller:
         for number in range(kind.changes):
-            time.sleep(moments.expovariate(scale.light_per_s))
+            time.sleep(moments.expovariate(kind.per_s))
             change = kind.change(number)
             body, acked_ns = caller.send(next(pipedrive([change], known=kind.known)))
             if body == answer():

@@ -40,7 +40,8 @@ class Scale:
     """Contacts of each CRM whose changes are sent again."""
     light_contacts: int = 300
     light_changes: int = 300
-    light_per_s: float = 10
+    light_searched: int = 100
+    light_calls_per_s: float = 10
     unpaced: int = 3_000
     waiting: int = 100_000
     logged: int = 1_000_000
@@ -60,8 +61,8 @@ QUICK: Final = Scale(
     burst_contacts=40,
     repeated=60,
     light_contacts=40,
-    light_changes=60,
-    light_per_s=20,
+    light_changes=40,
+    light_searched=10,
     unpaced=400,
     waiting=5_000,
     logged=50_000,
