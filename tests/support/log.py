@@ -8,6 +8,7 @@ from typing import Any, Final
 from sqlalchemy import Connection, Engine, Executable, RowMapping, Table, select
 
 from service.model import (
+    AT_ONCE,
     Action,
     Arrival,
     Attempt,
@@ -22,7 +23,9 @@ from service.model import (
     Next,
     Outcome,
     OutcomeKind,
+    Priority,
     Record,
+    Settle,
     Verdict,
 )
 from service.store import Store
@@ -44,17 +47,31 @@ def change(key: str = "d1f0-1", object_id: str = PERSON, *, values: Record | Non
     return Change(key, fields.pop("object_type"), object_id, fields.pop("action"), values=values or {}, **fields)
 
 
-def arrival(*changes: Change, at: datetime, source: str = SOURCE, request: InboundRequest | None = None) -> Arrival:
+def arrival(
+    *changes: Change,
+    at: datetime,
+    source: str = SOURCE,
+    request: InboundRequest | None = None,
+    settle: Settle = AT_ONCE,
+    priority: Priority = Priority.LIVE,
+) -> Arrival:
     """Return a verified request with these changes in it."""
     body = json.dumps({"meta": {"entity": "person", "ids": [one.dedup_key for one in changes]}}).encode()
     url = f"https://hooks.northwind.example/webhooks/{source}"
     posted = InboundRequest("POST", url, {"content-type": "application/json"}, body)
-    return Arrival(source, ACCOUNT, at, request or posted, changes)
+    return Arrival(source, ACCOUNT, at, request or posted, changes, settle, priority)
 
 
-async def receive(store: Store, clock: Clock, *changes: Change, source: str = SOURCE) -> None:
+async def receive(
+    store: Store,
+    clock: Clock,
+    *changes: Change,
+    source: str = SOURCE,
+    settle: Settle = AT_ONCE,
+    priority: Priority = Priority.LIVE,
+) -> None:
     """Log these changes as one request that arrives now."""
-    await store.intake.append(arrival(*changes, at=clock(), source=source))
+    await store.intake.append(arrival(*changes, at=clock(), source=source, settle=settle, priority=priority))
 
 
 async def claim(store: Store, clock: Clock, *, limit: int = 10, owner: str = "replica-a") -> list[Delivery]:
