@@ -14,7 +14,10 @@ DROPPED: Final = "dropped"
 
 
 class Entry:
-    """One request. ``status`` is None while it is open, and for good where the client got no whole answer."""
+    """One request. ``status`` is None while it is open, and for good where the client got no whole answer.
+
+    ``turn`` is its place among all that was applied: what lands late has a later one than what came after it.
+    """
 
     __slots__ = (
         "applied",
@@ -29,6 +32,7 @@ class Entry:
         "status",
         "target",
         "took_s",
+        "turn",
     )
 
     def __init__(self, number: int, method: str, target: str, clock: Clock) -> None:
@@ -41,6 +45,7 @@ class Entry:
         self.body = b""
         self.fault: str | None = None
         self.applied = False
+        self.turn: int | None = None
         self.status: int | None = None
         self.ended = False
         self.took_s: float | None = None
@@ -76,6 +81,7 @@ class Journal:
         self._answers: Counter[tuple[str, int | None]] = Counter()
         self._applied: Counter[str] = Counter()
         self._arrived = 0
+        self._turns = 0
         self._in_flight_max = 0
 
     def __iter__(self) -> Iterator[Entry]:
@@ -116,6 +122,8 @@ class Journal:
     def apply(self, entry: Entry) -> None:
         """Notes that a request changed something, be it after its end."""
         entry.applied = True
+        self._turns += 1
+        entry.turn = self._turns
         if entry.ended:
             self._applied[entry.method] += 1
 
@@ -133,6 +141,7 @@ class Journal:
         self._answers.clear()
         self._applied.clear()
         self._arrived = 0
+        self._turns = 0
         self._in_flight_max = 0
 
     def counters(self) -> dict[str, Json]:

@@ -133,6 +133,7 @@ def test_a_late_change_lands_after_a_newer_one_though_its_client_has_gone(
     assert late["took_ms"] < LATE_S * 1000, "it holds no place among the parallel ones once its client has gone"
     assert whole["applied"]
     assert sandbox.counters()["applied"] == {"PATCH": 2}
+    assert [entry.turn for entry in sandbox.app.journal if entry.method == "PATCH"] == [2, 1]
 
 
 def test_a_client_that_waits_for_a_late_change_finds_the_connection_closed_once_it_landed(
