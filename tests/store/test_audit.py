@@ -8,7 +8,7 @@ from sqlalchemy import Executable, delete, insert, text, update
 from service.model import Disposition, EventState
 from service.schema import attempts, deliveries, events
 from service.store import Store
-from service.store.audit import OFFENDERS_MAX
+from service.store.audit import OFFENDERS_MAX, Books
 from tests.support.clock import Clock
 from tests.support.log import bury, by_hand, change, claim, conclusion, pending_ids, receive, rows
 
@@ -58,6 +58,10 @@ async def test_good_books_close(store: Store, clock: Clock) -> None:
         ("dead events without a dead letter", "3", event("3")(delivery_id=None)),
         ("dead events without a dead letter", "3", letters("dead", "3")(state="delivered")),
         ("ignored events without a reason", "4", event("4")(reason=None)),
+        ("ended events without the time of their end", "1", event("1")(decided_at=None)),
+        ("ended events without the time of their end", "2", event("2")(decided_at=None)),
+        ("ended events without the time of their end", "3", event("3")(decided_at=None)),
+        ("ended events without the time of their end", "4", event("4")(decided_at=None)),
     ],
 )  # fmt: skip
 async def test_a_broken_book_is_found(store: Store, clock: Clock, name: str, key: str, broken: Executable) -> None:
@@ -67,6 +71,36 @@ async def test_a_broken_book_is_found(store: Store, clock: Clock, name: str, key
     assert [(found.name, found.count, found.ids) for found in (await store.ledger.audit()).findings] == [
         (name, 1, (ids[key],))
     ]
+
+
+async def test_a_delivery_in_no_known_state_is_found(store: Store, clock: Clock) -> None:
+    """A later release may have written one, or a hand."""
+    await good_books(store, clock)
+    (ended,) = [row["id"] for row in await rows(store, deliveries) if row["state"] == "delivered"]
+    await by_hand(store, letters("delivered", "1")(state="lost"))
+    (found,) = (await store.ledger.audit()).findings
+    assert (found.name, found.count, found.ids) == ("deliveries in no known state", 1, (ended,))
+
+
+async def test_all_that_is_wrong_is_found_at_once(store: Store, clock: Clock) -> None:
+    await good_books(store, clock)
+    broken = [event("4")(reason=None), event("3")(delivery_id=None), event("1")(decided_at=None)]
+    await by_hand(store, *broken)
+    assert {found.name for found in (await store.ledger.audit()).findings} == {
+        "ignored events without a reason",
+        "dead events without a dead letter",
+        "ended events without the time of their end",
+    }
+
+
+async def test_the_books_say_what_they_are_about(store: Store, clock: Clock) -> None:
+    """A total that is not the sum of its parts would be a finding of its own, if there were one to make it."""
+    assert await store.ledger.audit() == Books(0, {}, ())
+    await good_books(store, clock)
+    books = await store.ledger.audit()
+    assert books.events == {"dead": 1, "delivered": 1, "ignored": 1, "merged": 1, "pending": 2}
+    assert list(books.events) == sorted(books.events)
+    assert books.total == sum(books.events.values()) == 6
 
 
 async def test_two_open_deliveries_of_one_contact_are_found(store: Store, clock: Clock) -> None:
