@@ -208,7 +208,6 @@ def test_changes_without_a_payload_stay_and_end_with_3(history: History) -> None
     assert (again.code, again.json["unreadable"]) == (3, 1)
 
 
-@pytest.mark.xfail(reason="every batch asks anew whether all letters are dead, the emptied ones too", strict=True)
 def test_letters_of_more_than_a_batch_are_tried_again_whole(history: History) -> None:
     """The first batch empties a letter that the second still names."""
 
