@@ -311,7 +311,7 @@ def conclude(  # everything that a conclusion is made of
     return Conclusion(
         Attempt(started_at, _milliseconds(now - started_at), outcome, tried.uuid, tuple(sent)),
         verdict,
-        dispositions=(*settled.ended, *_ends(settled, planned, verdict)),
+        dispositions=(*_ended(settled, verdict, found=_stays_found(outcome, tried)), *_ends(settled, planned, verdict)),
         link=tried.link,
         confirmed=confirmed,
         uncertain=tuple(sent) if outcome.kind in DOUBTFUL else (),
@@ -322,6 +322,26 @@ def conclude(  # everything that a conclusion is made of
         ignored_attributes=tuple(name.partition(".")[2] for name in compared.ignored) if compared else (),
         config_version=policy.config_version,
     )
+
+
+def _ended(settled: Settled, verdict: Verdict, *, found: bool) -> tuple[Disposition, ...]:
+    """Say where those end that have nothing to send: with the others, since they may be the ones that name the person.
+
+    Else those that are left of a delivery could not be tried again, nor replayed.
+    """
+    if verdict.next in {Next.RETRY, Next.RELINK}:
+        return tuple(end for end in settled.ended if end.state is EventState.DEAD)
+    if verdict.next is Next.DEAD and settled.mapped and not found:
+        return tuple(
+            end if end.state is EventState.DEAD else Disposition(end.event_id, EventState.DEAD, verdict.reason)
+            for end in settled.ended
+        )
+    return settled.ended
+
+
+def _stays_found(outcome: Outcome, tried: Tried) -> bool:
+    """Say whether the next try will know the contact by its link."""
+    return tried.link is not None and outcome.kind is not OutcomeKind.CONTACT_GONE
 
 
 def _ends(settled: Settled, planned: Plan | None, verdict: Verdict) -> tuple[Disposition, ...]:
