@@ -17,7 +17,7 @@ from service.sandbox import Fault, FaultKind, Settings
 from service.sandbox.settings import UNLIMITED
 from service.schema import accounts
 from service.worker import RECLAIM_EVERY_S
-from tests.support.sandbox import RunningSandbox, running_sandbox
+from tests.support.sandbox import RunningSandbox, running_sandbox, seed_of
 from tests.support.service import Shifted, configure, replica, running
 from tests.support.wait import eventually
 from tests.support.webhooks import GRACE_UUID, helpdesk, pipedrive
@@ -171,6 +171,54 @@ async def test_a_stop_cancels_what_is_late_and_the_next_life_repeats_it(
         outcomes = [attempt["outcome"] for attempt in await service.attempts()]
         assert outcomes == ["unknown", "applied"]
     assert sandbox.contact(GRACE_UUID)["title"] == "CEO"
+
+
+async def test_a_stop_gives_back_at_once_what_waits_for_its_turn(tmp_path: Path, sandbox: RunningSandbox) -> None:
+    """Nothing of it was sent: it is due as before, untried, and no replica has to wait for a lease to run out."""
+    sandbox.add_faults(Fault(kind=FaultKind.TIMEOUT_BEFORE, delay_s=60, count=1, method="PATCH"))
+    config = configure(tmp_path, CHARTMOGUL_BASE_URL=sandbox.base_url)
+    async with running(config) as service, replica(service, parallel=1, stop_s=10.0) as other:
+        await service.service.worker.stop()
+        await service.accepted(pipedrive(101, "9d1c2b8f", T0, job_title="CEO"))
+        await other.worker.start()
+        await eventually(lambda: bool(sandbox.requests("PATCH")))
+        await service.accepted(helpdesk("u-301", "evt-1", T0, title="Head of Finance"))
+        other.worker.wake()
+        await eventually(lambda: len(other.limiter._waiting) == 1)
+        stopping = asyncio.create_task(other.worker.stop())
+        await service.until(lambda backlog: (backlog.leased, backlog.pending) == (1, 1))
+        assert not stopping.done(), "what was sent is still waited for"
+        hanging, waiting = await service.deliveries()
+        assert (hanging["state"], waiting["state"], waiting["source"]) == ("leased", "pending", "helpdesk")
+        assert (waiting["attempts"], waiting["lost"], waiting["outcome"]) == (0, 0, None)
+        assert waiting["due_at"] <= real_clock()
+        assert await service.attempts() == []
+        sandbox.clear_faults()  # which closes the connection
+        await stopping
+        assert [attempt["outcome"] for attempt in await service.attempts()] == ["unknown"]
+        assert len(sandbox.requests("GET")) == 1, "the second was not even searched for"
+
+
+async def test_a_stop_takes_no_longer_than_it_may_however_much_hangs(tmp_path: Path, sandbox: RunningSandbox) -> None:
+    """An orchestrator kills after its own time, and what it kills is found by nobody for a lease."""
+    sandbox.load(seed_of(6))
+    sandbox.add_faults(Fault(kind=FaultKind.TIMEOUT_BEFORE, delay_s=60))
+    config = configure(tmp_path, CHARTMOGUL_BASE_URL=sandbox.base_url)
+    async with running(config) as service, replica(service, parallel=3, stop_s=0.5) as other:
+        await service.service.worker.stop()
+        for number in range(6):
+            email = f"person-{number}@nordwind-logistik.example"
+            await service.accepted(pipedrive(number, f"evt-{number}", T0, email=email, job_title="CEO"))
+        await other.worker.start()
+        await eventually(lambda: len(sandbox.requests()) == 3 and len(other.limiter._waiting) == 3)
+        began = time.monotonic()
+        await other.worker.stop()
+        assert 0.4 < time.monotonic() - began < 2.5
+        backlog = await service.store.ledger.backlog()
+        assert (backlog.leased, backlog.pending) == (0, 6)
+        assert [attempt["outcome"] for attempt in await service.attempts()] == ["unknown"] * 3
+        assert [row["lost"] for row in await service.deliveries()] == [0] * 6, "a stop makes nothing suspect"
+        assert (await service.store.ledger.audit()).findings == ()
 
 
 async def test_a_worker_that_never_started_stops(tmp_path: Path) -> None:
