@@ -4,11 +4,11 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Final
 
-from sqlalchemy import Connection, select, tuple_, update
+from sqlalchemy import ColumnElement, Connection, Table, select, tuple_, union, update
 
-from service.errors import NotFound
+from service.errors import NotFound, ServiceError
 from service.model import DeliveryState, EventState
-from service.schema import contacts, deliveries, events, requests
+from service.schema import attempts, contacts, deliveries, events, links, requests
 from service.store.database import Database
 from service.store.fields import pack_fields, unpack_fields
 from service.store.people import Person, find_person
@@ -38,7 +38,8 @@ class Eraser:
     async def erase(self, named: str, *, source: str | None = None, now: datetime) -> Erased:
         """Erase the person that a CRM record's id, a ``con_`` uuid or an email stands for. NotFound if there is none.
 
-        What still waits to be delivered of them ends as ignored. A whole request goes where any part of it is theirs.
+        Raises ServiceError where several people have the id. What still waits to be delivered of them ends as ignored.
+        A whole request goes where any part of it is theirs.
         """
         erased = await self._database.write(lambda connection: _erase(connection, named, source, now))
         if not erased.busy:
@@ -50,31 +51,85 @@ def _erase(connection: Connection, named: str, source: str | None, now: datetime
     person = find_person(connection, named, source=source)
     if not person.records and not person.contacts:
         raise NotFound("nobody of that name is in the log", hint="give a CRM record's id, a con_ uuid or an email")
-    theirs = tuple_(deliveries.c.source, deliveries.c.object_id).in_(person.records)
-    leased = select(deliveries.c.id).where(theirs, deliveries.c.state == DeliveryState.LEASED.value)
-    busy = connection.execute(leased.with_for_update()).all()
+    _refuse_namesakes(connection, named, person)
+    person = _with_unlinked(connection, person)
+    busy = _lock(connection, person)
     if busy:
-        return Erased(busy=len(busy))
+        return Erased(busy=busy)
     waiting = deliveries.c.state.in_([DeliveryState.PENDING.value, DeliveryState.DEAD.value])
     connection.execute(
         update(deliveries)
-        .where(theirs, waiting)
+        .where(_of(deliveries, person), waiting)
         .values(state=DeliveryState.SKIPPED.value, reason=REASON, closed_at=now)
     )
     return Erased(*_erase_events(connection, person, now), _erase_contacts(connection, person, now))
 
 
+def _refuse_namesakes(connection: Connection, named: str, person: Person) -> None:
+    """Raise ServiceError where records of several CRMs have the id, and are not linked to one and the same contact."""
+    records = [record for record in person.records if record[1] == named]
+    linked = select(links.c.account, links.c.contact_uuid).where(tuple_(links.c.source, links.c.object_id).in_(records))
+    found = connection.execute(linked).all()
+    if len(records) > 1 and (len(found) < len(records) or len(set(found)) > 1):
+        raise ServiceError(
+            f"several people have that id: {', '.join(source for source, _ in records)}",
+            hint="say whose with --source, or name them by uuid or email",
+        )
+
+
+def _with_unlinked(connection: Connection, person: Person) -> Person:
+    """Add what no link leads to any more, as ChartMogul merged or deleted a contact.
+
+    A contact that their changes went to is theirs, unless it is somebody else's by now; where a contact has no record,
+    those are theirs whose changes went there.
+    """
+    records = set(person.records)
+    if not records:
+        there = tuple_(deliveries.c.account, deliveries.c.contact_uuid).in_(person.contacts)
+        went = select(deliveries.c.source, deliveries.c.object_id).where(there).distinct()
+        records = {(row.source, row.object_id) for row in connection.execute(went)}
+    theirs = tuple_(events.c.source, events.c.object_id).in_(sorted(records))
+    tried = union(
+        *(
+            select(events.c.account, attempts.c.contact_uuid).join(attempts, on).where(theirs)
+            for on in (attempts.c.delivery_id == events.c.delivery_id, attempts.c.id == events.c.attempt_id)
+        )
+    )
+    found = {(account, uuid) for account, uuid in connection.execute(tried) if uuid is not None}
+    here = tuple_(links.c.account, links.c.contact_uuid).in_(sorted(found))
+    others = {(row.account, row.contact_uuid) for row in connection.execute(select(links).where(here))}
+    return Person(tuple(sorted(records)), tuple(sorted({*person.contacts, *(found - others)})))
+
+
+def _lock(connection: Connection, person: Person) -> int:
+    """Keep their deliveries and contacts as they are; return how many deliveries are under way that may change them.
+
+    One may be of a record that is linked only once it is delivered, and hold the contact already. Locked in the order
+    in which an outcome is recorded, so that neither waits for the other.
+    """
+    still_open = [DeliveryState.PENDING.value, DeliveryState.LEASED.value, DeliveryState.DEAD.value]
+    owed = select(deliveries.c.id, deliveries.c.state).where(
+        _of(deliveries, person), deliveries.c.state.in_(still_open)
+    )
+    locked = connection.execute(owed.order_by(deliveries.c.id).with_for_update()).all()
+    here = tuple_(contacts.c.account, contacts.c.uuid).in_(person.contacts)
+    held = select(contacts.c.held_by).where(here).order_by(contacts.c.uuid).with_for_update()
+    holders = [by for by in connection.execute(held).scalars() if by is not None]
+    leased = deliveries.c.state == DeliveryState.LEASED.value
+    holding = connection.execute(select(deliveries.c.id).where(deliveries.c.id.in_(holders), leased)).scalars()
+    return len({*holding, *(row.id for row in locked if row.state == DeliveryState.LEASED.value)})
+
+
 def _erase_events(connection: Connection, person: Person, now: datetime) -> tuple[int, int]:
-    theirs = tuple_(events.c.source, events.c.object_id).in_(person.records)
-    asked = select(events.c.request_id).where(theirs)
-    ids = sorted(set(connection.execute(asked).scalars()))
+    theirs = _of(events, person)
     open_ones = events.c.state.in_([EventState.PENDING.value, EventState.DEAD.value])
     connection.execute(
         update(events).where(theirs, open_ones).values(state=EventState.IGNORED.value, reason=REASON, decided_at=now)
     )
     erased = connection.execute(update(events).where(theirs, events.c.change.is_not(None)).values(change=None)).rowcount
-    raw = update(requests).where(requests.c.id.in_(ids), requests.c.raw.is_not(None)).values(raw=None)
-    return erased, connection.execute(raw).rowcount if ids else 0
+    came_in = requests.c.id.in_(select(events.c.request_id).where(theirs))
+    raw = update(requests).where(came_in, requests.c.raw.is_not(None)).values(raw=None)
+    return erased, connection.execute(raw).rowcount
 
 
 def _erase_contacts(connection: Connection, person: Person, now: datetime) -> int:
@@ -93,3 +148,8 @@ def _without_values(packed: bytes) -> bytes:
     """Keep the order of each field, so that no older value comes after it; the value itself proves nothing now."""
     known = unpack_fields(packed)
     return pack_fields({name: replace(one, value=None, certain=False) for name, one in known.items()})
+
+
+def _of(table: Table, person: Person) -> ColumnElement[bool]:
+    """Select what is about a person's records."""
+    return tuple_(table.c.source, table.c.object_id).in_(person.records)
