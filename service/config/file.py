@@ -4,7 +4,16 @@ from datetime import timedelta
 from functools import cache
 from typing import Annotated, Any, Final, Literal, TypeAlias, cast
 
-from pydantic import BeforeValidator, Discriminator, Field, Tag, create_model, model_validator
+from pydantic import (
+    BeforeValidator,
+    Discriminator,
+    Field,
+    Tag,
+    ValidationInfo,
+    create_model,
+    field_validator,
+    model_validator,
+)
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaMode, SkipJsonSchema
 from pydantic_core import CoreSchema, PydanticCustomError
 
@@ -99,26 +108,28 @@ _Resolve = Annotated[
 ]
 
 
+_Seconds = Annotated[float, Field(ge=0, le=SETTLE_MAX_S, allow_inf_nan=False)]
+
+
 class SettleSpec(Strict):
     """How long further changes of a contact are waited for; short form: the window in seconds."""
 
-    window_s: Annotated[float, Field(ge=0, le=SETTLE_MAX_S, allow_inf_nan=False, description="After each change.")]
+    window_s: Annotated[_Seconds, Field(description="After each change.")]
     longest_s: Annotated[
-        float | SkipJsonSchema[None],
-        BeforeValidator(not_null),
-        Field(ge=0, le=SETTLE_MAX_S, allow_inf_nan=False, description="In all; default five windows."),
+        _Seconds | SkipJsonSchema[None], BeforeValidator(not_null), Field(description="In all; default five windows.")
     ] = None
 
-    @model_validator(mode="after")
-    def _window_within_the_longest(self) -> "SettleSpec":
-        if self.longest_s is not None and self.longest_s < self.window_s:
-            allowed = "at least window_s"
-            raise PydanticCustomError("settle", "allowed: {allowed}", {"allowed": allowed})
-        return self
+    @field_validator("longest_s")
+    @classmethod
+    def _window_within_the_longest(cls, longest_s: float | None, told: ValidationInfo) -> float | None:
+        if longest_s is not None and longest_s < told.data.get("window_s", 0):
+            raise PydanticCustomError("settle", "allowed: {allowed}", {"allowed": "at least window_s"})
+        return longest_s
 
     def as_settle(self) -> Settle:
         """Return it as the log takes it."""
-        longest_s = self.window_s * SETTLE_WINDOWS if self.longest_s is None else self.longest_s
+        windows_s = min(self.window_s * SETTLE_WINDOWS, SETTLE_MAX_S)
+        longest_s = windows_s if self.longest_s is None else self.longest_s
         return Settle(timedelta(seconds=self.window_s), timedelta(seconds=longest_s))
 
 
@@ -126,7 +137,10 @@ def _in_seconds(value: object) -> object:
     """Let a number stand for a window of so many seconds."""
     if isinstance(value, int | float) and not isinstance(value, bool):
         return {"window_s": value}
-    return not_null(value)
+    if value is None or isinstance(value, dict):
+        return not_null(value)
+    allowed = "seconds as a number, or {window_s: SECONDS, longest_s: SECONDS}"
+    raise PydanticCustomError("settle", "allowed: {allowed}", {"allowed": allowed})
 
 
 class SourceSpec(Strict):
@@ -145,7 +159,7 @@ class SourceSpec(Strict):
     ] = None
     settle: Annotated[
         SettleSpec | SkipJsonSchema[None],
-        BeforeValidator(_in_seconds),
+        BeforeValidator(_in_seconds, json_schema_input_type=_Seconds | SettleSpec),
         Field(description="How long further changes of a contact are waited for, so that one call carries them all."),
     ] = None
     mapping: MappingSpec
@@ -201,8 +215,11 @@ def json_schema() -> dict[str, Json]:
     file["properties"]["sources"].pop("patternProperties", None)
     file["properties"]["sources"]["propertyNames"] = {"pattern": NAME_PATTERN}
     definitions[MappingSpec.__name__]["minProperties"] = 1
+    # These keys are left out, not given null.
+    del definitions[SettleSpec.__name__]["properties"]["longest_s"]["default"]
     for preset in PRESETS:
-        definitions[_title(preset)]["properties"]["when"].pop("default")  # the key is left out, not given null
+        for name in ("when", "settle"):
+            del definitions[_title(preset)]["properties"][name]["default"]
     for preset in filter(takes_verify, PRESETS):
         _allow_verify(definitions[_title(preset)], definitions[PRESETS[preset].Auth.__name__]["properties"]["verify"])
     del references["file", "validation"]

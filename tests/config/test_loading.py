@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -10,9 +11,10 @@ from hypothesis import strategies as st
 
 from service.config import Config, load
 from service.errors import ConfigError
-from service.model import Action, Change
+from service.model import AT_ONCE, Action, Change
 from service.paths import Path as FieldPath
 from service.resolver import ByCustomer, ByEmail, ByLink, ByUuid, OnAmbiguous, OnUnknown
+from service.sources import PRESETS
 from service.sources.base import BasicAuth
 
 FILES = Path("tests/data/config").resolve()
@@ -91,6 +93,34 @@ def test_what_is_left_out_is_the_preset_s_usual_way() -> None:
     assert source.resolve == (ByLink(), ByEmail(FieldPath.parse("emails[?primary].value")))
     assert (source.on_unknown, source.on_ambiguous) == (OnUnknown.DEAD_LETTER, OnAmbiguous.DEAD_LETTER)
     assert source.rules.when is None
+
+
+def test_a_source_settles_as_written_in_either_form() -> None:
+    sources = read(FILES / "valid" / "settling.yaml").sources
+    settles = {
+        name: (it.settle.window.total_seconds(), it.settle.longest.total_seconds()) for name, it in sources.items()
+    }
+    assert settles == {
+        "pipedrive": (2, 10),
+        "pipedrive-emea": (0.5, 30),
+        "pipedrive-apac": (1.5, 7.5),
+        "pipedrive-latam": (0, 0),
+        "pipedrive-us": (0, 0),
+    }
+    assert sources["pipedrive-us"].settle == PRESETS["pipedrive"].usual_settle == AT_ONCE
+
+
+@pytest.mark.parametrize(("window_s", "longest_s"), [(59, 295), (60, 300), (61, 300), (300, 300)])
+def test_five_windows_are_never_longer_than_anything_may_settle(config: Path, window_s: int, longest_s: int) -> None:
+    config.write_text(PIPEDRIVE + f"    settle: {window_s}\n")
+    settle = read(config).sources["pipedrive"].settle
+    assert (settle.window, settle.longest) == (timedelta(seconds=window_s), timedelta(seconds=longest_s))
+
+
+def test_how_a_source_settles_is_part_of_the_version(config: Path) -> None:
+    before = read(config).version
+    config.write_text(PIPEDRIVE + "    settle: 2\n")
+    assert read(config).version != before
 
 
 def test_accepted_openness_leaves_the_source_without_auth() -> None:

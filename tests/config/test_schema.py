@@ -55,6 +55,24 @@ def test_verify_may_stand_in_a_generic_source_instead_of_auth() -> None:
     assert "auth" not in source["required"]
 
 
+def test_settle_may_be_a_number_of_seconds_or_say_more() -> None:
+    """An editor must not mark the short form as wrong."""
+    for preset in PRESETS:
+        properties = _definition(f"{preset.capitalize()}Source")["properties"]
+        assert isinstance(properties, dict)
+        settle = properties["settle"]
+        assert isinstance(settle, dict)
+        seconds = {"maximum": 300.0, "minimum": 0, "type": "number"}
+        assert settle["anyOf"] == [seconds, {"$ref": "#/$defs/SettleSpec"}]
+    assert _definition("SettleSpec")["required"] == ["window_s"]
+
+
+def test_a_key_that_may_not_be_null_has_no_null_for_its_default() -> None:
+    sources = [node for preset in PRESETS for node in _objects(_definition(f"{preset.capitalize()}Source"))]
+    for node in [*sources, *_objects(_definition("SettleSpec"))]:
+        assert node.get("default", "") is not None, node
+
+
 def test_a_secret_may_stand_alone_or_in_a_list() -> None:
     auth = _definition("PipedriveAuth")["properties"]
     assert isinstance(auth, dict)
