@@ -1,10 +1,14 @@
-"""Ageing out: payloads first, then what ended long ago, walked in small batches so that nobody waits for it."""
+"""Ageing out: payloads first, then what ended long ago, walked in small batches so that nobody waits for it.
+
+The newest row of each table stays however old it is: SQLite gives the id of a newest row that is gone once more, and
+what is known of contacts goes on naming events, deliveries and attempts that aged out.
+"""
 
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
-from sqlalchemy import Connection, and_, delete, exists, select, update
+from sqlalchemy import Connection, and_, delete, exists, func, select, update
 
 from service.model import DeliveryState, EventState, to_micros
 from service.schema import attempts, deliveries, events, requests
@@ -70,7 +74,10 @@ class Retention:
             asked = select(deliveries.c.id).where(deliveries.c.id > after).order_by(deliveries.c.id).limit(BATCH)
             ids = list(connection.execute(asked).scalars())
             closed = and_(deliveries.c.state.in_(_CLOSED), deliveries.c.closed_at < log_before)
-            old = select(deliveries.c.id).where(deliveries.c.id.in_(ids), closed, ~of_it)
+            newest = select(func.max(deliveries.c.id)).scalar_subquery()
+            tried_last = select(attempts.c.delivery_id).order_by(attempts.c.id.desc()).limit(1).scalar_subquery()
+            no_newest = and_(deliveries.c.id < newest, deliveries.c.id != func.coalesce(tried_last, 0))
+            old = select(deliveries.c.id).where(deliveries.c.id.in_(ids), closed, ~of_it, no_newest)
             gone = list(connection.execute(old).scalars()) if ids else []
             if gone:
                 connection.execute(delete(attempts).where(attempts.c.delivery_id.in_(gone)))
@@ -84,4 +91,5 @@ def _delete_events(connection: Connection, ids: list[int]) -> int:
     """Delete events, but for those that another one names as what it ended by: they go after it."""
     other = events.alias("other")
     named = exists().where(other.c.by_event_id == events.c.id)
-    return connection.execute(delete(events).where(events.c.id.in_(ids), ~named)).rowcount
+    newest = select(func.max(events.c.id)).scalar_subquery()
+    return connection.execute(delete(events).where(events.c.id.in_(ids), events.c.id < newest, ~named)).rowcount

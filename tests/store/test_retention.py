@@ -110,8 +110,27 @@ async def test_the_log_counts_from_the_end_of_a_change(store: Store, clock: Cloc
     await receive(store, clock, change("a"))
     clock.advance(300 * 86_400)
     await finish(store, clock, await claim_one(store, clock))
+    await receive(store, clock, change("newest"))
     assert await age(store, payloads=after(270), log=after(290)) == Aged(payloads=1)
     assert await age(store, payloads=after(301), log=after(301)) == Aged(rows=1)
+
+
+async def test_no_id_is_given_twice(store: Store, clock: Clock) -> None:
+    """What is known of a contact names the event that set it: another of that number would pass for it, and win."""
+    await receive(store, clock, change("a"))
+    await finish(store, clock, await claim_one(store, clock))
+    tables = (events, deliveries, attempts)
+    before = [[row["id"] for row in await rows(store, table)] for table in tables]
+    while (await age(store, payloads=after(1), log=after(1))).rows:
+        pass
+    await store.retention.deliveries(after=0, log_before=after(1))
+    await receive(store, clock, change("b"))
+    await finish(store, clock, await claim_one(store, clock))
+    for table, ids in zip(tables, before, strict=True):
+        assert max(row["id"] for row in await rows(store, table)) > max(ids)
+    (known,) = [row for row in await rows(store, events) if row["dedup_key"] == "a"]
+    assert known["change"] is None, "the payload of a newest one goes all the same"
+    assert await closes(store)
 
 
 async def test_what_is_tried_again_while_it_ages_keeps_its_payload(store: Store, clock: Clock) -> None:
@@ -191,16 +210,17 @@ async def test_deliveries_are_walked_in_batches(store: Store, clock: Clock) -> N
     ids = range(100, 100 + BATCH + 10)
 
     def write(connection: Connection) -> None:
-        connection.execute(insert(deliveries), [dict(done) | {"id": one} for one in ids])
-        connection.execute(insert(attempts), [dict(tried) | {"id": one, "delivery_id": one} for one in ids])
+        connection.execute(insert(deliveries), [dict(done) | {"id": one} for one in (*ids, 1000)])
+        connection.execute(insert(attempts), [dict(tried) | {"id": one, "delivery_id": one} for one in (*ids, 1000)])
 
     await store._database.write(write)
     first = await store.retention.deliveries(after=0, log_before=after(1))
     assert (first.rows, first.last_id) == (BATCH - 1, ids[BATCH - 2])
     assert first.last_id is not None
     assert await store.retention.deliveries(after=first.last_id, log_before=after(1)) == Aged(rows=11)
-    assert [row["id"] for row in await rows(store, deliveries)] == [done["id"]], "its event is there yet"
-    assert [row["delivery_id"] for row in await rows(store, attempts)] == [done["id"]]
+    left = [done["id"], 1000]
+    assert [row["id"] for row in await rows(store, deliveries)] == left, "one has an event yet, one is the newest"
+    assert [row["delivery_id"] for row in await rows(store, attempts)] == left
     assert await closes(store)
 
 
