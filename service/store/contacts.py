@@ -20,6 +20,9 @@ DOUBTS_MAX: Final = 50
 PAGE: Final = 1_000
 """Uuids of one page."""
 
+FOUND_BY: Final = "a PATCH whose lease was lost"
+"""How a link was found that a doubt needed."""
+
 _NEVER: Final = Confirmed(None, certain=False)
 """A field that was never confirmed, but may have been sent."""
 _FREE: Final = {"held_by": None, "held_until": None}
@@ -41,6 +44,7 @@ class Contacts:
     def __init__(self, database: Database) -> None:
         self._database = database
         self._open = upserting(database)(contacts).on_conflict_do_nothing(index_elements=["account", "uuid"])
+        self._link = upserting(database)(links).on_conflict_do_nothing(index_elements=["source", "object_id"])
         self._opening = Opening(database)
 
     async def hold(  # a hold is all of this
@@ -106,9 +110,12 @@ class Contacts:
         """Write down values that the contact may take on, or was seen with, against what was confirmed.
 
         A PATCH whose lease was lost leaves such a doubt, and so does a look at ChartMogul that found other values. The
-        contact is looked at again when the doubt's time comes, by whatever delivery of the record is open then.
+        contact is looked at again when the doubt's time comes, by whatever delivery of the record is open then, which
+        knows it by its link: a record that has none, since all its tries failed so far, gets one here.
         """
         here = and_(contacts.c.account == record.account, contacts.c.uuid == uuid)
+        linked = {"source": record.source, "object_id": record.object_id, "account": record.account}
+        found = {"contact_uuid": uuid, "found_by": FOUND_BY, "found_at": now}
 
         def write(connection: Connection) -> None:
             asked = select(contacts.c.fields, contacts.c.doubts).where(here)
@@ -119,6 +126,7 @@ class Contacts:
             doubts = merged((*unpack_doubts(row.doubts), doubt))
             values = {"fields": pack_fields(fields), "doubts": pack_doubts(doubts)}
             connection.execute(update(contacts).where(here).values(values))
+            connection.execute(self._link, linked | found)
             self._opening.open(connection, record, due_at=doubt.until, now=now, priority=priority)
 
         await self._database.write(write)

@@ -12,6 +12,7 @@ from service.store.contacts import release_holds
 from service.store.database import Database
 from service.store.lease import held
 from service.store.lost import take_back
+from service.store.opening import Opening
 from service.store.payloads import unpack_change
 from service.store.record import Recorder, pending_of
 
@@ -25,6 +26,7 @@ class Deliveries:
     def __init__(self, database: Database) -> None:
         self._database = database
         self._recorder = Recorder(database)
+        self._opening = Opening(database)
 
     async def claim(  # a claim is all of this
         self,
@@ -117,7 +119,9 @@ class Deliveries:
     async def give_up(self, delivery: Delivery, *, now: datetime) -> bool:
         """Give back a lease whose outcome nobody will learn, before it runs out; False if it was lost already."""
         ours = and_(*held(delivery))
-        return bool(await self._database.write(lambda connection: take_back(connection, ours, now, counts=False)))
+        return bool(
+            await self._database.write(lambda connection: take_back(connection, ours, now, self._opening, counts=False))
+        )
 
     async def reclaim(self, *, now: datetime, everything: bool = False) -> int:
         """Take expired leases back, each as an attempt of unknown outcome; return how many.
@@ -127,7 +131,7 @@ class Deliveries:
         left = deliveries.c.state == DeliveryState.LEASED.value
         if not everything:
             left = and_(left, deliveries.c.lease_until <= now)
-        return await self._database.write(lambda connection: take_back(connection, left, now))
+        return await self._database.write(lambda connection: take_back(connection, left, now, self._opening))
 
 
 _DELIVERY: Final = (

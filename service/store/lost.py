@@ -8,8 +8,9 @@ import orjson
 from sqlalchemy import ColumnElement, Connection, Row, and_, insert, select, update
 
 from service.model import Attempt, Delivery, DeliveryState, EventState, Outcome, OutcomeKind
-from service.schema import attempts, contacts, deliveries, events
+from service.schema import attempts, contacts, deliveries, events, links
 from service.store.contacts import release_holds
+from service.store.opening import CrmRecord, Opening
 from service.store.record import attempt_row, pending_of
 
 LOST_MAX: Final = 10
@@ -21,7 +22,9 @@ LOST_WAIT: Final = timedelta(seconds=2)
 SPREAD: Final = 8
 
 
-def take_back(connection: Connection, which: ColumnElement[bool], now: datetime, *, counts: bool = True) -> int:
+def take_back(
+    connection: Connection, which: ColumnElement[bool], now: datetime, opening: Opening, *, counts: bool = True
+) -> int:
     """Take the leases of those deliveries back, each as an attempt of unknown outcome; return how many there were.
 
     What it may have changed is what it held: nothing is sent before. ``counts`` is False where the lease was given
@@ -36,13 +39,13 @@ def take_back(connection: Connection, which: ColumnElement[bool], now: datetime,
     )
     rows = connection.execute(asked).all()
     for row in rows:
-        _take_back_one(connection, row, row.lost + counts, now)
+        _take_back_one(connection, row, row.lost + counts, now, opening)
     if rows:
         release_holds(connection, sorted({row.id for row in rows}), sent=True)
     return len({row.id for row in rows})
 
 
-def _take_back_one(connection: Connection, row: Row[Any], lost: int, now: datetime) -> None:
+def _take_back_one(connection: Connection, row: Row[Any], lost: int, now: datetime, opening: Opening) -> None:
     poisoned = lost >= LOST_MAX
     detail = "the lease was lost before an outcome was recorded"
     if poisoned:
@@ -72,7 +75,7 @@ def _take_back_one(connection: Connection, row: Row[Any], lost: int, now: dateti
     )
     if poisoned:
         about = Delivery(row.id, row.account, row.source, row.object_id, 0, None, relinked=False, fence=row.fence)
-        connection.execute(
+        died = connection.execute(
             update(events)
             .where(and_(*pending_of(about)))
             .values(
@@ -83,6 +86,16 @@ def _take_back_one(connection: Connection, row: Row[Any], lost: int, now: dateti
                 decided_at=now,
             )
         )
+        if died.rowcount and _in_doubt(connection, about):
+            # The events must not take along what the contact is still owed because of a doubt.
+            opening.open(connection, CrmRecord(row.account, row.source, row.object_id), due_at=now, now=now)
+
+
+def _in_doubt(connection: Connection, delivery: Delivery) -> bool:
+    here = and_(contacts.c.account == links.c.account, contacts.c.uuid == links.c.contact_uuid)
+    theirs = and_(links.c.source == delivery.source, links.c.object_id == delivery.object_id)
+    asked = select(contacts.c.uuid).join(links, here).where(theirs, contacts.c.doubts.is_not(None))
+    return connection.execute(asked).first() is not None
 
 
 def _wait(delivery_id: int, lost: int) -> timedelta:

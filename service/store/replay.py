@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
 
-from sqlalchemy import ColumnElement, Connection, Row, exists, func, select, update
+from sqlalchemy import ColumnElement, Connection, Row, Select, exists, false, func, select, update
 
 from service.errors import NotFound
 from service.model import DeliveryState, EventState, OutcomeKind, Priority
@@ -40,6 +40,8 @@ class Selection:
 @dataclass(frozen=True, slots=True)
 class Batch:
     """What one batch set going: how many changes, of how many contacts, and the id to go on after; None at the end.
+
+    A dead letter without a change sets its contact going too: it was to be told again what was confirmed before.
 
     ``unreadable`` counts changes whose payload has aged out or was erased: they stay as they are.
     """
@@ -89,19 +91,23 @@ class Replays:
             )
             rows = connection.execute(asked).all()
             readable = [row for row in rows if not row.unreadable]
-            records = self._reopen(connection, readable, now)
+            blank = connection.execute(_blank_letters(selection)).all() if after == 0 else []
+            records = self._reopen(connection, readable, now) | self._reopen(connection, blank, now, changes=0)
             _make_pending(connection, [row.id for row in readable], version, then=then)
-            self._close_letters(connection, {row.delivery_id for row in readable} | set(selection.letters), now)
+            letters = {row.delivery_id for row in (*readable, *blank)} | set(selection.letters)
+            self._close_letters(connection, letters, now)
             last_id = rows[-1].id if len(rows) == BATCH else None
             return Batch(len(readable), len(records), len(rows) - len(readable), last_id)
 
         return await self._database.write(run)
 
-    def _reopen(self, connection: Connection, rows: Sequence[Row[Any]], now: datetime) -> set[CrmRecord]:
+    def _reopen(
+        self, connection: Connection, rows: Sequence[Row[Any]], now: datetime, *, changes: int = 1
+    ) -> set[CrmRecord]:
         counts: dict[CrmRecord, int] = {}
         for row in rows:
             record = CrmRecord(row.account, row.source, row.object_id)
-            counts[record] = counts.get(record, 0) + 1
+            counts[record] = counts.get(record, 0) + changes
         # In one order everywhere, so that two replicas never wait for each other.
         for record in sorted(counts, key=lambda one: (one.source, one.object_id)):
             self._opening.open(
@@ -118,6 +124,24 @@ class Replays:
             .values(state=DeliveryState.SKIPPED.value, reason="replayed", closed_at=now)
         )
         connection.execute(emptied)
+
+
+def _blank_letters(selection: Selection) -> Select[Any]:
+    """Select the dead letters without a dead change that are meant: what a contact was owed because of a doubt."""
+    held = exists().where(events.c.delivery_id == deliveries.c.id, events.c.state == EventState.DEAD.value)
+    wanted = [deliveries.c.state == DeliveryState.DEAD.value, ~held]
+    if selection.letters:
+        wanted.append(deliveries.c.id.in_(selection.letters))
+    if selection.source is not None:
+        wanted.append(deliveries.c.source == selection.source)
+    if selection.object_id is not None:
+        wanted.append(deliveries.c.object_id == selection.object_id)
+    if selection.cause is not None:
+        wanted.append(deliveries.c.outcome == selection.cause.value)
+    if selection.events or selection.since is not None or selection.until is not None:
+        wanted.append(false())  # it has no change that could be one of these, or of that time
+    columns = (deliveries.c.id.label("delivery_id"), deliveries.c.account, deliveries.c.source, deliveries.c.object_id)
+    return select(*columns).where(*wanted).order_by(deliveries.c.id).with_for_update()
 
 
 def _require_dead(connection: Connection, letters: Sequence[int]) -> None:
