@@ -97,7 +97,8 @@ class Reconciliation:
             wait_s = 2.0**tries
             try:
                 page = await self._sink.page(cursor=cursor)
-            except Postponed as held:  # slowed down by an answer, or paused by a person
+            except Postponed as held:
+                await self._refuse_paused()
                 reason, wait_s = held.cause, (held.until - self._clock()).total_seconds()
             else:
                 failure = page.failure
@@ -112,6 +113,12 @@ class Reconciliation:
         raise ServiceError(
             f"ChartMogul does not list its contacts: {reason}", hint="go on later, with --cursor as it was told"
         )
+
+    async def _refuse_paused(self) -> None:
+        """Raise ServiceError where a person paused the account: nobody knows for how long."""
+        for state in await self._store.accounts.states():
+            if state.name == self._account and state.paused_by_hand:
+                raise ServiceError(f"account {state.name} is paused: {state.paused_reason}", hint="`resume` it first")
 
     async def _compare(self, contacts: tuple[Record, ...], asked_at: datetime) -> None:
         by_uuid = {str(contact.get("uuid")): contact for contact in contacts}

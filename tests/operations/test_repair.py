@@ -133,6 +133,15 @@ async def test_what_will_be_refused_again_is_not_asked_again(office: Office, wha
     assert len(office.sandbox.requests("GET")) == 1
 
 
+async def test_an_account_that_a_person_paused_is_said_so(office: Office) -> None:
+    await office.service.store.accounts.pause("default", reason="migrating", now=real_clock())
+    office.sandbox.forget_requests()
+    with pytest.raises(ServiceError, match="account default is paused: migrating") as told:
+        await office.work().run()
+    assert told.value.hint == "`resume` it first"
+    assert office.sandbox.requests() == []
+
+
 async def test_an_account_that_was_told_to_slow_down_is_waited_for(office: Office) -> None:
     """Its deliveries were: a comparison beside them must neither give up nor push on."""
     office.sandbox.add_faults(
