@@ -1,14 +1,34 @@
 """What the journeys decide by themselves; the whole of them is in ``flow``."""
 
-from datetime import timedelta
+from dataclasses import replace
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
 from sqlalchemy import update
 
+from service.coalesce import plan
 from service.main import real_clock
+from service.model import (
+    Conclusion,
+    Disposition,
+    Doubt,
+    Event,
+    EventState,
+    Json,
+    Known,
+    Link,
+    Mapped,
+    Next,
+    Outcome,
+    OutcomeKind,
+    Verdict,
+)
+from service.pipeline import Policy, Settled, Tried, conclude
 from service.schema import accounts
 from tests.support.log import by_hand
+from tests.support.merging import AT, carried, confirmed, one
+from tests.support.sandbox import contact_uuid
 from tests.support.service import configure, replica, running
 from tests.support.webhooks import pipedrive
 
@@ -40,3 +60,116 @@ async def test_a_paused_account_that_is_slowed_too_is_not_probed_before_its_time
         assert await other.pipeline.probe("default") is False
         (state,) = await service.store.accounts.paused()
         assert state.paused_reason == "account refused (401)"
+
+
+LATE = timedelta(seconds=30)
+NOW = AT + timedelta(seconds=5)
+UNTIL = AT + timedelta(seconds=20)
+POLICY = Policy(retry_for=timedelta(hours=1), late=LATE, clear_with=None, config_version="9f2c1ab04d7e")
+OLDER = Doubt(UNTIL, {"title": carried("CFO", 40)})
+KNOWN = Known({"title": confirmed("COO", 41)}, (OLDER,))
+LINK = Link(contact_uuid(1), "email in email")
+DONE, DEAD, SKIP, RETRY = (
+    Verdict(what, what.value, due_at=NOW) for what in (Next.DONE, Next.DEAD, Next.SKIP, Next.RETRY)
+)
+
+
+def ended(
+    outcome: Outcome,
+    verdict: Verdict,
+    *mapped: tuple[Event, Mapped],
+    known: Known = KNOWN,
+    others: tuple[Disposition, ...] = (),
+    planned_at: datetime | None = AT,
+) -> Conclusion:
+    """Conclude a try that planned these events' values at a time, or that did not come so far."""
+    tried = Tried(in_doubt=bool(known.doubts))
+    if planned_at is not None:
+        planned = plan(mapped, known, now=planned_at)
+        tried = replace(tried, uuid=LINK.contact_uuid, link=LINK, known=known, planned=planned, planned_at=planned_at)
+    return conclude(outcome, verdict, Settled(mapped, others), tried, started_at=AT, now=NOW, policy=POLICY)
+
+
+def of(kind: OutcomeKind, **answer: Json) -> Outcome:
+    return Outcome(kind, answer=answer or None)
+
+
+def test_a_patch_without_an_answer_is_doubted_from_its_end_on() -> None:
+    lost = ended(of(OutcomeKind.UNKNOWN), RETRY, one(42, {"phone": "+49"}))
+    assert lost.doubts == (OLDER, Doubt(NOW + LATE, {"phone": carried("+49", 42)}))
+    assert (lost.doubts_seen, lost.uncertain, lost.confirmed) == ((OLDER,), ("phone",), {})
+    assert lost.again_at is None, "its next try looks at them anyway"
+
+
+@pytest.mark.parametrize("kind", [OutcomeKind.SERVER_ERROR, OutcomeKind.OVERLOADED])
+def test_a_patch_that_was_answered_cannot_land_any_more_but_may_have_been_applied(kind: OutcomeKind) -> None:
+    failed = ended(of(kind), RETRY, one(42, {"phone": "+49"}))
+    assert (failed.doubts, failed.uncertain) == ((OLDER,), ("phone",))
+
+
+@pytest.mark.parametrize("kind", [OutcomeKind.UNREACHABLE, OutcomeKind.RATE_LIMITED, OutcomeKind.REJECTED])
+def test_a_patch_that_was_not_taken_leaves_no_doubt(kind: OutcomeKind) -> None:
+    failed = ended(of(kind), RETRY, one(42, {"phone": "+49"}))
+    assert (failed.doubts, failed.uncertain) == ((OLDER,), ())
+
+
+def test_a_doubt_that_goes_on_says_when_to_look_again_and_keeps_its_field_unsure() -> None:
+    done = ended(of(OutcomeKind.APPLIED, title="CEO", phone="+49"), DONE, one(42, {"title": "CEO", "phone": "+49"}))
+    assert (done.doubts, done.again_at) == ((OLDER,), UNTIL)
+    assert {name: field.certain for name, field in done.confirmed.items()} == {"title": False, "phone": True}
+
+
+def test_a_doubt_whose_time_came_after_the_plan_was_made_goes_on() -> None:
+    """It may have landed between the plan and the PATCH."""
+    done = ended(of(OutcomeKind.APPLIED), DONE, one(42, {"phone": "+49"}), planned_at=UNTIL - timedelta(microseconds=1))
+    assert (done.doubts, done.again_at) == ((OLDER,), UNTIL)
+
+
+def test_a_doubt_that_was_met_is_over() -> None:
+    done = ended(of(OutcomeKind.APPLIED, title="COO"), DONE, planned_at=UNTIL)
+    assert (done.doubts, done.again_at) == ((), None)
+    assert done.confirmed["title"].certain
+    assert done.attempt.fields == ("title",)
+
+
+@pytest.mark.parametrize("verdict", [DEAD, SKIP])
+def test_events_that_end_without_their_values_leave_the_contact_to_be_looked_at(verdict: Verdict) -> None:
+    refused = ended(of(OutcomeKind.REJECTED), verdict, one(42, {"phone": "+49"}))
+    assert (refused.doubts, refused.again_at) == ((OLDER,), UNTIL)
+    harmless = ended(of(OutcomeKind.REJECTED), verdict, one(42, {"phone": "+49"}), known=Known(KNOWN.fields))
+    assert harmless.again_at is None
+
+
+@pytest.mark.parametrize("verdict", [DEAD, SKIP])
+def test_events_whose_contact_was_not_found_leave_a_doubt_about_its_link_to_be_looked_at(verdict: Verdict) -> None:
+    nobody = ended(of(OutcomeKind.CONTACT_UNKNOWN), verdict, one(42, {"phone": "+49"}), planned_at=None)
+    assert nobody.again_at == NOW
+    calm = ended(of(OutcomeKind.CONTACT_UNKNOWN), verdict, one(42, {"phone": "+49"}), known=Known(), planned_at=None)
+    assert calm.again_at is None
+
+
+def test_a_value_that_is_refused_when_it_is_sent_again_is_not_sent_for_ever() -> None:
+    refused = ended(of(OutcomeKind.REJECTED), DEAD, planned_at=UNTIL)
+    assert (refused.attempt.fields, refused.again_at) == (("title",), None)
+
+
+def test_an_ignored_attribute_is_never_taken_for_there() -> None:
+    done = ended(of(OutcomeKind.APPLIED, uuid="con_1"), DONE, one(42, {"custom.Plan": "Team"}), known=Known())
+    assert done.ignored_attributes == ("Plan",)
+    field = done.confirmed["custom.Plan"]
+    assert (field.value, field.order, field.certain) == ("Team", (42, 42), False)
+
+
+def test_what_has_nothing_to_send_waits_with_the_others_for_it_may_name_the_person() -> None:
+    """HubSpot tells the email apart; ended alone, a retry or a replay of the others could find nobody."""
+    others = (
+        Disposition(43, EventState.IGNORED, "no mapped field in it"),
+        Disposition(44, EventState.DEAD, "cannot be mapped: phone"),
+    )
+    waiting = one(42, {"title": "CEO"})
+    again = ended(of(OutcomeKind.UNREACHABLE), RETRY, waiting, others=others, known=Known(), planned_at=None)
+    assert again.dispositions == others[1:]
+    dead = ended(of(OutcomeKind.CONTACT_UNKNOWN), DEAD, waiting, others=others, known=Known(), planned_at=None)
+    assert {(end.event_id, end.state) for end in dead.dispositions} == {(n, EventState.DEAD) for n in (42, 43, 44)}
+    done = ended(of(OutcomeKind.APPLIED), DONE, waiting, others=others)
+    assert done.dispositions[:2] == others

@@ -5,7 +5,7 @@ import pytest
 from service.main import real_clock
 from service.sandbox import Fault, FaultKind, Seed, parse_seed
 from service.store.replay import Selection
-from tests.flow.steps import T0, Started, last_delivery, patched, replay, states
+from tests.flow.steps import T0, Started, books_close, last_delivery, patched, replay, states
 from tests.support.sandbox import CUSTOMER, DATA_SOURCE, RunningSandbox, contact_uuid, seed_of
 from tests.support.service import Running, Shifted
 from tests.support.webhooks import (
@@ -22,16 +22,49 @@ from tests.support.webhooks import (
 
 pytestmark = pytest.mark.anyio
 
+UNMAPPED = CONFIGURATION.replace("      email: {from: email, transform: [lower]}\n", "")
+"""HubSpot's email names the person, and goes nowhere."""
+
 
 async def test_a_contact_is_found_by_what_is_not_mapped_too(start: Started, sandbox: RunningSandbox) -> None:
     """HubSpot tells every property apart: the one that names the person must not be lost on the way."""
-    unmapped = CONFIGURATION.replace("      email: {from: email, transform: [lower]}\n", "")
     events = [hubspot_event(201, "email", JUERGEN, T0), hubspot_event(201, "jobtitle", "Leitung", T0, number=2)]
-    async with start(unmapped) as service:
+    async with start(UNMAPPED) as service:
         await service.accepted(hubspot(events, real_clock()))
         await service.settled()
         assert await states(service) == ["ignored", "delivered"]
     assert patched(sandbox) == [{"title": "Leitung"}]
+
+
+async def test_what_names_a_person_waits_with_what_it_names(start: Started, sandbox: RunningSandbox) -> None:
+    """The search fails at first; its second try must know the email that the first one knew."""
+    sandbox.add_faults(Fault(kind=FaultKind.RESET_BEFORE, count=1, method="GET"))
+    events = [hubspot_event(201, "email", JUERGEN, T0), hubspot_event(201, "jobtitle", "Leitung", T0, number=2)]
+    async with start(UNMAPPED) as service:
+        await service.accepted(hubspot(events, real_clock()))
+        await service.settled()
+        assert [attempt["outcome"] for attempt in await service.attempts()] == ["unreachable", "applied"]
+        assert await states(service) == ["ignored", "delivered"]
+        assert await books_close(service)
+    assert patched(sandbox) == [{"title": "Leitung"}]
+
+
+async def test_what_names_a_person_is_replayed_with_what_it_names(
+    start: Started, sandbox: RunningSandbox, shifted: Shifted
+) -> None:
+    sandbox.load(seed_of(1))
+    email = "person-7@nordwind-logistik.example"
+    events = [hubspot_event(201, "email", email, T0), hubspot_event(201, "jobtitle", "Leitung", T0, number=2)]
+    async with start(UNMAPPED) as service:
+        await service.accepted(hubspot(events, real_clock()))
+        await service.settled()
+        assert await states(service) == ["dead", "dead"]
+        sandbox.load(seed_of(8))
+        assert (await replay(service, shifted, Selection())).events == 2
+        await service.settled()
+        assert await states(service) == ["ignored", "delivered"]
+        assert await books_close(service)
+    assert sandbox.contact(contact_uuid(7))["title"] == "Leitung"
 
 
 async def test_an_unknown_contact_waits_for_a_person_and_is_replayed(
