@@ -89,7 +89,7 @@ def test_two_doubts_of_the_same_patch_are_one_for_as_long_as_the_longer(opened: 
             Wait("a second"),
             Go(0, weather="closed, lands late"),
             Go(0),
-            Wait("until nearly nothing can land late"),
+            WaitUntilDue(),
             Deliver(),
             Rest(),
         ],
