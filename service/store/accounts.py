@@ -5,10 +5,10 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
 
-from sqlalchemy import Connection, false, or_, select, update
+from sqlalchemy import Connection, delete, insert, or_, select, update
 
 from service.errors import NotFound, Postponed
-from service.model import Verdict
+from service.model import Verdict, from_micros
 from service.pace import share_after_cut, share_at
 from service.schema import accounts
 from service.store.database import Database, upserting
@@ -106,9 +106,14 @@ class Accounts:
             raise NotFound(f"no account {name!r} is known", hint=f"known are: {known or 'none yet, start the service'}")
 
     async def check(self) -> None:
-        """Do what needs everything that a write needs, tables included, and change nothing."""
-        nothing = update(accounts).where(false()).values(slowed_reason=None)
-        await self._database.write(lambda connection: connection.execute(nothing).rowcount)
+        """Write something, so that a disk that is full or read-only is met here too, and change nothing."""
+        nobody = {"name": "", "next_call_at": from_micros(0)}
+
+        def come_and_go(connection: Connection) -> None:
+            connection.execute(insert(accounts).values(nobody))
+            connection.execute(delete(accounts).where(accounts.c.name == ""))
+
+        await self._database.write(come_and_go)
 
     async def paused(self) -> list[AccountState]:
         """Return the accounts that wait for their key to work again."""
