@@ -66,7 +66,7 @@ def test_a_call_under_way_ends(world: World) -> None:
     slow = Fault(kind=FaultKind.SLOW_BODY, method="PATCH", path="/v1/contacts", count=1, delay_s=1.0)
     world.sandbox.add_faults(slow)
     assert world.send(told(3, "d", "Under way")) == 200
-    until(lambda: bool(world.bodies()))
+    until(lambda: bool(world.sandbox.requests("PATCH")))
     assert world.verb("pause").code == 0
     world.settle()
     (event,) = world.verb("events", "--id", "3", "--json").json
