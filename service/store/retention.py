@@ -46,50 +46,66 @@ class Retention:
 
     async def events(self, *, after: int, payloads_before: datetime, log_before: datetime) -> Aged:
         """Let the next events after an id go, or their payloads, as old as they are."""
+        looked_at = (
+            select(events.c.id, events.c.received_at)
+            .where(events.c.id > after)
+            .order_by(events.c.id)
+            .limit(BATCH)
+            .subquery()
+        )
+        step = select(func.count(), func.max(looked_at.c.id), func.min(looked_at.c.received_at))
 
         def run(connection: Connection) -> Aged:
-            asked = (
-                select(events.c.id, events.c.received_at, events.c.decided_at, events.c.state)
-                .where(events.c.id > after)
-                .order_by(events.c.id)
-                .limit(BATCH)
-            )
-            rows = connection.execute(asked).all()
-            ended = [row for row in rows if row.state in _ENDED]
-            old = [row.id for row in ended if row.decided_at is not None and row.decided_at < log_before]
-            stale = [row.id for row in ended if row.received_at < payloads_before]
-            later = len(rows) < BATCH or min(row.received_at for row in rows) >= payloads_before
-            gone = _delete_events(connection, old) if old else 0
-            emptied = update(events).where(events.c.id.in_(stale), events.c.change.is_not(None)).values(change=None)
-            payloads = connection.execute(emptied).rowcount if stale else 0
-            return Aged(payloads, gone, None if later else rows[-1].id)
+            # By the range of their ids, so that those where nothing is to do are not fetched: most are, every hour.
+            count, last_id, oldest = connection.execute(step).one()
+            if not count:
+                return Aged()
+            ended = and_(events.c.id > after, events.c.id <= last_id, events.c.state.in_(_ENDED))
+            gone = connection.execute(delete(events).where(ended, events.c.decided_at < log_before, *_DISPENSABLE))
+            stale = and_(ended, events.c.received_at < payloads_before, events.c.change.is_not(None))
+            emptied = connection.execute(update(events).where(stale).values(change=None))
+            more = count == BATCH and oldest < payloads_before
+            return Aged(emptied.rowcount, gone.rowcount, last_id if more else None)
 
         return await self._database.write(run)
 
     async def deliveries(self, *, after: int, log_before: datetime) -> Aged:
         """Delete the next deliveries after an id that closed before and have no event left, with their attempts."""
-        of_it = exists().where(events.c.delivery_id == deliveries.c.id)
+        looked_at = (
+            select(deliveries.c.id, deliveries.c.opened_at)
+            .where(deliveries.c.id > after)
+            .order_by(deliveries.c.id)
+            .limit(BATCH)
+            .subquery()
+        )
+        step = select(func.count(), func.max(looked_at.c.id), func.min(looked_at.c.opened_at))
 
         def run(connection: Connection) -> Aged:
-            asked = select(deliveries.c.id).where(deliveries.c.id > after).order_by(deliveries.c.id).limit(BATCH)
-            ids = list(connection.execute(asked).scalars())
+            count, last_id, oldest = connection.execute(step).one()
+            if not count:
+                return Aged()
+            here = and_(deliveries.c.id > after, deliveries.c.id <= last_id)
             closed = and_(deliveries.c.state.in_(_CLOSED), deliveries.c.closed_at < log_before)
-            newest = select(func.max(deliveries.c.id)).scalar_subquery()
-            tried_last = select(attempts.c.delivery_id).order_by(attempts.c.id.desc()).limit(1).scalar_subquery()
-            no_newest = and_(deliveries.c.id < newest, deliveries.c.id != func.coalesce(tried_last, 0))
-            old = select(deliveries.c.id).where(deliveries.c.id.in_(ids), closed, ~of_it, no_newest)
-            gone = list(connection.execute(old).scalars()) if ids else []
+            gone = list(connection.execute(select(deliveries.c.id).where(here, closed, *_LEFT_BEHIND)).scalars())
             if gone:
                 connection.execute(delete(attempts).where(attempts.c.delivery_id.in_(gone)))
                 connection.execute(delete(deliveries).where(deliveries.c.id.in_(gone)))
-            return Aged(0, len(gone), ids[-1] if len(ids) == BATCH else None)
+            more = count == BATCH and oldest < log_before
+            return Aged(0, len(gone), last_id if more else None)
 
         return await self._database.write(run)
 
 
-def _delete_events(connection: Connection, ids: list[int]) -> int:
-    """Delete events, but for those that another one names as what it ended by: they go after it."""
-    other = events.alias("other")
-    named = exists().where(other.c.by_event_id == events.c.id)
-    newest = select(func.max(events.c.id)).scalar_subquery()
-    return connection.execute(delete(events).where(events.c.id.in_(ids), events.c.id < newest, ~named)).rowcount
+_OTHER: Final = events.alias("other")
+_DISPENSABLE: Final = (
+    # Those that another one names as what it ended by go after it.
+    ~exists().where(_OTHER.c.by_event_id == events.c.id),
+    events.c.id < select(func.max(_OTHER.c.id)).scalar_subquery(),
+)
+_OTHER_DELIVERY: Final = deliveries.alias("other")
+_TRIED_LAST: Final = select(attempts.c.delivery_id).order_by(attempts.c.id.desc()).limit(1).scalar_subquery()
+_LEFT_BEHIND: Final = (
+    ~exists().where(events.c.delivery_id == deliveries.c.id),
+    deliveries.c.id < select(func.max(_OTHER_DELIVERY.c.id)).scalar_subquery(),
+    deliveries.c.id != func.coalesce(_TRIED_LAST, 0),
+)

@@ -214,6 +214,7 @@ async def test_deliveries_are_walked_in_batches(store: Store, clock: Clock) -> N
         connection.execute(insert(attempts), [dict(tried) | {"id": one, "delivery_id": one} for one in (*ids, 1000)])
 
     await store._database.write(write)
+    assert await store.retention.deliveries(after=0, log_before=LONG_AGO) == Aged(), "those behind them are younger"
     first = await store.retention.deliveries(after=0, log_before=after(1))
     assert (first.rows, first.last_id) == (BATCH - 1, ids[BATCH - 2])
     assert first.last_id is not None
