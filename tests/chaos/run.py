@@ -1,0 +1,138 @@
+"""One run: sandbox, service and CRMs together, chaos for so long, then quiet, and the verdict."""
+
+import asyncio
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import httpx
+import orjson
+
+from service.config import load
+from service.main import open_store, real_clock
+from service.schema import events
+from tests.chaos.changes import CANARY, Change, Stream
+from tests.chaos.lives import ROOT, Replica
+from tests.chaos.senders import Senders
+from tests.chaos.verdict import Report, lost, stale
+from tests.chaos.weather import READ_TIMEOUT_S, Weather, weather
+from tests.support.log import rows
+from tests.support.service import environment, free_port
+from tests.support.verbs import process_verb
+
+SETTLED_S: Final = 240.0
+"""How long it may take until nothing is owed: a delivery that failed often waits for minutes."""
+SETTINGS: Final = {
+    "CONNECT_TIMEOUT_S": "0.5",
+    "READ_TIMEOUT_S": f"{READ_TIMEOUT_S}",
+    "LEASE_S": "5",
+    # ChartMogul's limits are on, so that the service must keep its distance as it does by default.
+    "CHARTMOGUL_RATE_PER_S": "36",
+    "PYTHONPATH": str(ROOT),
+}
+
+
+CONTACTS: Final = 120
+"""So many that a minute tells of each but once or twice."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """What a run is: everything in it follows from the seed, but for the instants."""
+
+    seed: int
+    seconds: float
+    contacts: int = CONTACTS
+
+
+def run(plan: Plan, directory: Path) -> Report:
+    """Carry a run out in a directory of its own, where log, database and journal stay; return the report."""
+    report = Report(plan.seed, plan.seconds)
+    with weather(plan.contacts) as sky:
+        environ = environment(directory, CHARTMOGUL_BASE_URL=sky.sandbox.base_url, **SETTINGS)
+        replica = Replica("service", port=free_port(), environ=environ, directory=directory, seed=plan.seed)
+        stream = Stream(plan.seed, started=real_clock(), contacts=plan.contacts)
+        senders = Senders(stream, urls=[replica.url], clock=real_clock, seed=plan.seed)
+        try:
+            sky.worsen(plan.seed)
+            replica.start()
+            asyncio.run(_send(senders, replica, plan.seconds))
+            quiet_at = time.monotonic()
+            sky.clear()
+            _settle(replica, environ, directory, report)
+            report.settled_s = time.monotonic() - quiet_at
+            code = replica.stop()
+            report.wrong += [] if code == 0 else [f"it stopped with exit code {code}"]
+        finally:
+            replica.end()
+            (directory / "requests.json").write_bytes(orjson.dumps(sky.sandbox.requests()))
+        _judge(report, senders.acked, sky, environ, directory)
+    report.kills += replica.kills
+    report.counts += senders.counts
+    report.wrong += [*senders.wrong, *replica.wrong]
+    told = replica.log.read_text(encoding="utf-8").casefold()
+    report.wrong += [f"a value that was sent stands in {replica.log}"] if CANARY.casefold() in told else []
+    return report
+
+
+async def _send(senders: Senders, replica: Replica, seconds: float) -> None:
+    """Send for so long; then let the service live, so that what is under way can be acknowledged."""
+    async with asyncio.TaskGroup() as group:
+        group.create_task(senders.run(seconds))
+        await asyncio.sleep(seconds)
+        await asyncio.to_thread(replica.live)
+
+
+def _settle(replica: Replica, environ: Mapping[str, str], directory: Path, report: Report) -> None:
+    """Wait until nothing is owed; replay what became a dead letter, and wait again."""
+    _until_nothing_is_owed(replica, report)
+    letters = process_verb("dead-letters", "--json", "--limit", "1000", environ=environ, directory=directory).json
+    for letter in letters:
+        report.counts["dead letters"] += 1
+        if letter["outcome"] not in REPLAYED:
+            report.wrong.append(
+                f"dead letter {letter['id']}, {letter['source']} {letter['object_id']}: {letter['reason']}"
+            )
+        process_verb("replay", str(letter["id"]), environ=environ, directory=directory)
+    if letters:
+        _until_nothing_is_owed(replica, report)
+
+
+REPLAYED: Final = frozenset({"server_error", "unknown"})
+"""Outcomes of which chaos may make dead letters: too many 500s in a row, or too many lost leases."""
+
+
+def _until_nothing_is_owed(replica: Replica, report: Report) -> None:
+    deadline = time.monotonic() + SETTLED_S
+    with httpx.Client(trust_env=False, base_url=replica.url) as client:
+        while (backlog := client.get("/health").json()["backlog"]) != {"pending": 0, "leased": 0}:
+            if time.monotonic() > deadline:
+                report.wrong.append(f"after {SETTLED_S:.0f} s of quiet it still owes {backlog}")
+                return
+            time.sleep(0.05)
+
+
+def _judge(report: Report, acked: list[Change], sky: Weather, environ: Mapping[str, str], directory: Path) -> None:
+    """Hold what is in the log and in ChartMogul against what was acked."""
+    report.acked = len(acked)
+    report.lost = lost(acked, asyncio.run(_logged(environ, directory)))
+    report.stale = stale(acked, sky.sandbox.contacts())
+    report.limited = [f"request {one['number']}, {one['method']}: {one['status']}" for one in sky.limited()]
+    report.patches, report.faults, report.overtaken = sky.patches(), sky.hits(), sky.overtaken()
+    audited = process_verb("audit", "--json", environ=environ, directory=directory)
+    report.audit = audited.json
+    report.wrong += [f"audit: {finding}" for finding in audited.json["findings"]]
+    report.wrong += [] if audited.code == 0 else [f"audit ended with exit code {audited.code}"]
+    report.wrong += ["events are pending at the end"] if report.audit["events"].get("pending") else []
+
+
+async def _logged(environ: Mapping[str, str], directory: Path) -> list[tuple[str, str]]:
+    """Return source and CRM's id of every event in the log, on whatever engine it is."""
+    store = open_store(load(environ, env_file=directory / ".env").settings)
+    try:
+        logged: list[Any] = await rows(store, events)
+        return [(row["source"], row["crm_event_id"]) for row in logged]
+    finally:
+        await store.close()
