@@ -6,7 +6,7 @@ BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
 .DEFAULT_GOAL := help
-.PHONY: help install install-dev demo test lint types imports unit format lock bench serve sandbox clean
+.PHONY: help install install-dev demo test lint types imports unit format lock bench chaos serve sandbox clean
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -18,7 +18,7 @@ install-dev: .venv/installed-dev ## The same with everything that the tests need
 demo: install ## Watch the main job: sandbox, service and three CRMs on this machine (ARGS=--once ends by itself)
 	$(BIN)/crm-to-chartmogul demo $(ARGS)
 
-test: install-dev lint types imports unit ## Run every check that CI runs
+test: install-dev lint types imports unit chaos ## Run every check that CI runs
 
 lint: install-dev ## Check style and format
 	$(BIN)/ruff check
@@ -52,6 +52,10 @@ LOCK = $(BIN)/uv pip compile pyproject.toml --universal --python-version 3.11 --
 
 bench: install-dev ## Measure against the bounds of this machine; prints ratios and writes bench.json
 	$(BIN)/python -m tests.benchmarks $(ARGS)
+
+# As a part of test, ARGS are those of pytest.
+chaos: install-dev ## Kill, fail, repeat and reorder for a minute; nothing may be lost (ARGS="--seconds 600 --seed 7")
+	$(BIN)/python -m tests.chaos $(if $(filter test,$(MAKECMDGOALS)),,$(ARGS))
 
 serve: install ## Run the service with config.yaml
 	$(BIN)/crm-to-chartmogul serve $(ARGS)
