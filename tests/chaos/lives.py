@@ -26,7 +26,7 @@ STOP_S: Final = 30.0
 PASSES: Final[Mapping[Seam, float]] = {
     Seam.STORED: 60,
     Seam.ANSWERED: 60,
-    Seam.CLAIMED: 10,
+    Seam.CLAIMED: 3,
     Seam.APPLIED: 15,
     Seam.GIVEN_UP: 3,
 }
