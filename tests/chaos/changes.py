@@ -23,7 +23,7 @@ ACTIVE: Final = 8
 MOVES_EVERY: Final = 12
 """Requests, bursts apart, after which the first of them is left and another comes in."""
 FLOOD: Final = 160
-"""Requests of a burst about all contacts at once: more than may be sent on in a second."""
+"""Requests of a burst about many contacts at once, which are told of in floods alone: more than one second can take."""
 FLOOD_EVERY: Final = 20
 """Bursts, of which the last is one."""
 PAUSE_S: Final = 0.2
@@ -96,8 +96,9 @@ class Stream:
 
     def __init__(self, seed: int, *, started: datetime, contacts: int) -> None:
         self._random = random.Random(f"changes {seed}")  # noqa: S311  # repeatable on purpose
-        self._contacts = contacts
         self._records = records_of(contacts)
+        self._turns = contacts * 2 // 3
+        self._flooded = self._of(range(self._turns, contacts))
         self._first = 0
         self._leaving: list[Record] = []
         self._requests = 0
@@ -169,7 +170,7 @@ class Stream:
 
     def _active(self) -> list[Record]:
         """Return the records of the contacts that are told of now."""
-        return self._of((self._first + number) % self._contacts for number in range(ACTIVE))
+        return self._of((self._first + number) % self._turns for number in range(ACTIVE))
 
     def _of(self, contacts: Iterable[int]) -> list[Record]:
         numbers = set(contacts)
@@ -185,11 +186,11 @@ class Stream:
             return
         self._requests += 1
         if self._requests % MOVES_EVERY == 0:
-            self._leaving = self._of([self._first % self._contacts])
+            self._leaving = self._of([self._first % self._turns])
             self._first += 1
             self._burst = self._random.choice((5, 8, 12))
             if self._first % FLOOD_EVERY == 0:
-                self._leaving, self._burst = self._records, FLOOD
+                self._leaving, self._burst = self._flooded, FLOOD
 
     def _next(self) -> int:
         self._number += 1

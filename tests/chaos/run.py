@@ -27,7 +27,7 @@ SETTLED_S: Final = 240.0
 SETTINGS: Final = {
     "CONNECT_TIMEOUT_S": "0.5",
     "READ_TIMEOUT_S": f"{READ_TIMEOUT_S}",
-    "LEASE_S": "5",
+    "LEASE_S": "8",
     # ChartMogul's limits are on, so that the service must keep its distance as it does by default.
     "CHARTMOGUL_RATE_PER_S": "36",
     "PYTHONPATH": str(ROOT),

@@ -16,7 +16,7 @@ from service.sandbox.journal import Entry
 from tests.chaos.changes import CUSTOM_ATTRIBUTES
 from tests.support.sandbox import RunningSandbox, seed_of
 
-READ_TIMEOUT_S: Final = 1.5
+READ_TIMEOUT_S: Final = 3.0
 """How long the service waits for an answer: not long, so that much goes wrong in a minute."""
 REQUESTS_KEPT_MAX: Final = 1_000_000
 """Of the sandbox's journal: at 40 requests/s, hours."""
@@ -24,7 +24,7 @@ LATENCY: Final = Settings(latency_ms=20, latency_jitter_ms=60)
 """On top of ChartMogul's own limits, which are on."""
 LONGEST_S: Final = 2 * READ_TIMEOUT_S
 """Longer than any call is waited for."""
-LATE_S: Final = (1.4 * READ_TIMEOUT_S, 1.55 * READ_TIMEOUT_S, 1.7 * READ_TIMEOUT_S)
+LATE_S: Final = (1.3 * READ_TIMEOUT_S, 1.5 * READ_TIMEOUT_S, 1.7 * READ_TIMEOUT_S)
 """How long after it was sent a late change lands: given up before, and within once more the time it was waited for,
 which is as long as the service reckons with it."""
 
@@ -42,7 +42,7 @@ _PATCHES: Final[tuple[tuple[float, dict[str, Any]], ...]] = (
     (0.01, {"kind": "timeout_before", "delay_s": LONGEST_S}),
     (0.02, {"kind": "timeout_after", "delay_s": LONGEST_S}),
     # The one that hurts most: the older value must not stay.
-    *((0.03, {"kind": "timeout_late", "delay_s": late_s}) for late_s in LATE_S),
+    *((0.04, {"kind": "timeout_late", "delay_s": late_s}) for late_s in LATE_S),
     (0.01, {"kind": "reset_before"}),
     (0.02, {"kind": "reset_after"}),
     (0.01, {"kind": "close_before"}),
