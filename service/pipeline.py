@@ -44,6 +44,8 @@ DOUBTFUL: Final = frozenset({OutcomeKind.UNKNOWN, OutcomeKind.SERVER_ERROR, Outc
 """Outcomes after which a PATCH may have been applied all the same."""
 EMAIL_MAX: Final = 320
 """Characters of an email."""
+IN_A_BURST: Final = Settle(timedelta(seconds=1), timedelta(seconds=10))
+"""How long a contact that changed again during its own PATCH waits for more: it is likely to go on changing."""
 BUSY_WAIT: Final = timedelta(milliseconds=250)
 """How long a delivery waits while another one has its contact."""
 
@@ -133,7 +135,8 @@ class Pipeline:
             planned_at = self._clock()
             known = await self._hold(delivery, resolved.link.contact_uuid, settled, planned_at, lease_until)
             planned = plan(settled.mapped, known, now=planned_at, fresh=resolved.fresh)
-            tried = replace(tried, link=resolved.link, known=known, planned=planned, planned_at=planned_at)
+            link = None if resolved.link == owed.link else resolved.link
+            tried = replace(tried, link=link, known=known, planned=planned, planned_at=planned_at)
             outcome = await self._send(delivery.account, resolved.link.contact_uuid, planned)
         except Postponed as wait:
             await self._store.deliveries.release(delivery, due_at=wait.until)
@@ -318,6 +321,7 @@ def conclude(  # everything that a conclusion is made of
         doubts=doubts,
         doubts_seen=tried.known.doubts,
         again_at=again,
+        settle=IN_A_BURST,
         email=_email(answer or tried.fresh),
         ignored_attributes=tuple(name.partition(".")[2] for name in compared.ignored) if compared else (),
         config_version=policy.config_version,

@@ -124,6 +124,8 @@ deliveries = Table(
     Column("due_at", Instant, nullable=False),
     # Until when, at the latest, further changes may put it off.
     Column("settled_by", Instant),
+    # For how long each further change puts it off, in microseconds, where it was met in the middle of a burst.
+    Column("settle_us", BigInteger, nullable=False, server_default=text("0")),
     Column("changes", Integer, nullable=False, server_default=text("1")),
     Column("attempts", Integer, nullable=False, server_default=text("0")),
     Column("failing_since", Instant),

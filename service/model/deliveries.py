@@ -6,7 +6,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Final
 
-from service.model.changes import Event, EventState, Json, Order, Record
+from service.model.changes import AT_ONCE, Event, EventState, Json, Order, Record, Settle
 
 
 class DeliveryState(StrEnum):
@@ -207,6 +207,8 @@ class Conclusion:
     doubts: tuple[Doubt, ...] = ()
     doubts_seen: tuple[Doubt, ...] = ()
     again_at: datetime | None = None
+    settle: Settle = AT_ONCE
+    """How long the delivery waits for further changes where one came during the try: it is in a burst."""
     email: str | None = field(default=None, repr=False)
     ignored_attributes: tuple[str, ...] = ()
     config_version: str | None = None

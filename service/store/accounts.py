@@ -5,16 +5,32 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
 
-from sqlalchemy import Connection, delete, insert, or_, select, update
+from sqlalchemy import Connection, bindparam, delete, insert, or_, select, update
 
 from service.errors import NotFound, Postponed
 from service.model import Verdict, from_micros
 from service.pace import share_after_cut, share_at
 from service.schema import accounts
 from service.store.database import Database, upserting
+from service.store.prepared import new, updating
 
 PAUSED_WAIT: Final = timedelta(seconds=5)
 """How long a call is put off that a person's pause met on its way."""
+
+
+_THIS: Final = accounts.c.name == bindparam("account")
+_ASKED: Final = (
+    select(
+        accounts.c.next_call_at,
+        accounts.c.slowed_until,
+        accounts.c.share,
+        accounts.c.share_at,
+        accounts.c.paused_by_hand,
+    )
+    .where(_THIS)
+    .with_for_update()
+)
+_TAKEN: Final = updating(accounts, _THIS, ("next_call_at",))
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,24 +79,16 @@ class Accounts:
         rate. Raises Postponed, and takes nothing, when the wait would be longer than ``wait_max`` or a person paused
         the account.
         """
-        here = accounts.c.name == name
-        asked = (
-            accounts.c.next_call_at,
-            accounts.c.slowed_until,
-            accounts.c.share,
-            accounts.c.share_at,
-            accounts.c.paused_by_hand,
-        )
 
         def take(connection: Connection) -> Turn:
-            row = connection.execute(select(*asked).where(here).with_for_update()).one()
+            row = connection.execute(_ASKED, {"account": name}).one()
             if row.paused_by_hand:
                 raise Postponed(now + PAUSED_WAIT)
             at: datetime = max(now, row.next_call_at, row.slowed_until or now)
             if at - now > wait_max:
                 raise Postponed(at)
             share = share_at(row.share, row.share_at, now)
-            connection.execute(update(accounts).where(here).values(next_call_at=at + every / share))
+            connection.execute(_TAKEN, {"account": name, **new({"next_call_at": at + every / share})})
             return Turn(at, share)
 
         return await self._database.write(take)
@@ -141,6 +149,8 @@ _RUNNING: Final = {"paused_at": None, "paused_reason": None, "paused_by_hand": F
 
 def record_verdict(connection: Connection, name: str, verdict: Verdict, *, called_at: datetime, now: datetime) -> None:
     """Slow an account down, or stop it, as an answer to a call of ``called_at`` demands."""
+    if verdict.slow_until is None and not verdict.pause:
+        return
     here = update(accounts).where(accounts.c.name == name)
     if verdict.slow_until is not None:
         # Of several answers at once, the longest wait counts.

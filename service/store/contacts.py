@@ -3,16 +3,17 @@
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from typing import Final
+from typing import Any, Final
 
-from sqlalchemy import Connection, and_, exists, or_, select, update
+from sqlalchemy import Connection, and_, bindparam, exists, or_, select, update
 
 from service.model import Carried, Conclusion, Confirmed, Delivery, Doubt, Known, Priority
 from service.schema import contacts, links
 from service.store.database import Database, upserting
 from service.store.fields import pack_carried, pack_doubts, pack_fields, unpack_carried, unpack_doubts, unpack_fields
-from service.store.lease import held
+from service.store.lease import HELD, lease
 from service.store.opening import CrmRecord, Opening
+from service.store.prepared import new, updating
 
 DOUBTS_MAX: Final = 50
 """Doubts kept of one contact; of more, those that were there first are forgotten."""
@@ -20,6 +21,21 @@ DOUBTS_MAX: Final = 50
 PAGE: Final = 1_000
 """Uuids of one page."""
 
+_HERE: Final = and_(contacts.c.account == bindparam("contact_account"), contacts.c.uuid == bindparam("contact_uuid"))
+_HOLDABLE: Final = (
+    select(contacts.c.fields, contacts.c.intent, contacts.c.doubts)
+    .where(
+        _HERE,
+        or_(
+            contacts.c.held_by.is_(None),
+            contacts.c.held_by == bindparam("lease_id"),
+            contacts.c.held_until <= bindparam("asked_at", type_=contacts.c.held_until.type),
+        ),
+        exists().where(HELD),
+    )
+    .with_for_update()
+)
+_CONCLUDED: Final = select(contacts.c.held_by, contacts.c.fields, contacts.c.doubts).where(_HERE).with_for_update()
 FOUND_BY: Final = "a PATCH whose lease was lost"
 """How a link was found that a doubt needed."""
 
@@ -63,18 +79,12 @@ class Contacts:
         ``intent`` is what the PATCH may carry: should no outcome be recorded, those fields are uncertain, and for as
         long as ``late`` after that was noticed they may land over newer ones.
         """
-        here = and_(contacts.c.account == delivery.account, contacts.c.uuid == uuid)
-        free = or_(contacts.c.held_by.is_(None), contacts.c.held_by == delivery.id, contacts.c.held_until <= now)
-        leased = exists().where(*held(delivery))
+        here = {"contact_account": delivery.account, "contact_uuid": uuid}
 
         def take(connection: Connection) -> Known | None:
             empty = {"account": delivery.account, "uuid": uuid, "fields": b"{}", "updated_at": now}
             connection.execute(self._open, empty)
-            before = connection.execute(
-                select(contacts.c.fields, contacts.c.intent, contacts.c.doubts)
-                .where(here, free, leased)
-                .with_for_update()
-            ).first()
+            before = connection.execute(_HOLDABLE, here | lease(delivery) | {"asked_at": now}).first()
             if before is None:
                 return None
             # An intent left behind belongs to a PATCH whose outcome nobody recorded.
@@ -83,17 +93,14 @@ class Contacts:
                 doubted(unpack_fields(before.fields), left),
                 merged((*unpack_doubts(before.doubts), *([Doubt(now + late, left)] if left else []))),
             )
-            connection.execute(
-                update(contacts)
-                .where(here)
-                .values(
-                    held_by=delivery.id,
-                    held_until=until,
-                    intent=pack_carried({**_again(known, now), **intent}),
-                    fields=pack_fields(known.fields),
-                    doubts=pack_doubts(known.doubts),
-                )
-            )
+            held = {
+                "held_by": delivery.id,
+                "held_until": until,
+                "intent": pack_carried({**_again(known, now), **intent}),
+                "fields": pack_fields(known.fields),
+                "doubts": pack_doubts(known.doubts),
+            }
+            connection.execute(updating(contacts, _HERE, tuple(held)), here | new(held))
             return known
 
         return await self._database.write(take)
@@ -178,18 +185,23 @@ class Contacts:
         return Known() if row is None else Known(unpack_fields(row.fields), unpack_doubts(row.doubts))
 
 
+def contact_of(connection: Connection, delivery: Delivery, uuid: str) -> Any:  # noqa: ANN401  # a row of three columns
+    """Read and lock what a conclusion changes of a contact; None where there is no such contact."""
+    return connection.execute(_CONCLUDED, {"contact_account": delivery.account, "contact_uuid": uuid}).first()
+
+
 def conclude_hold(
-    connection: Connection, delivery: Delivery, conclusion: Conclusion, attempt_id: int, now: datetime
+    connection: Connection,
+    delivery: Delivery,
+    conclusion: Conclusion,
+    row: Any,  # noqa: ANN401  # as contact_of gave it
+    attempt_id: int,
+    now: datetime,
 ) -> datetime | None:
     """Write down what a PATCH confirmed and what it left in doubt, and let the contact go, which must be ours.
 
     Return when the contact must be looked at again because of doubts that the conclusion could not know of.
     """
-    uuid = conclusion.attempt.contact_uuid
-    here = and_(contacts.c.account == delivery.account, contacts.c.uuid == uuid)
-    row = connection.execute(select(contacts.c.fields, contacts.c.doubts).where(here).with_for_update()).first()
-    if row is None:
-        return None
     confirmed = {
         name: one if one.attempt_id is not None else replace(one, attempt_id=attempt_id)
         for name, one in conclusion.confirmed.items()
@@ -202,15 +214,10 @@ def conclude_hold(
     values = {"fields": pack_fields(fields), "doubts": pack_doubts(doubts), "intent": None, "updated_at": now}
     if conclusion.email is not None:
         values["email"] = conclusion.email
-    connection.execute(update(contacts).where(here).values(_FREE | values))
+    here = {"contact_account": delivery.account, "contact_uuid": conclusion.attempt.contact_uuid}
+    concluded = _FREE | values
+    connection.execute(updating(contacts, _HERE, tuple(concluded)), here | new(concluded))
     return min((doubt.until for doubt in unseen), default=None)
-
-
-def is_ours(connection: Connection, delivery: Delivery, uuid: str) -> bool:
-    """Say whether no other delivery took the contact since: its PATCH may have gone over this one's."""
-    holder = select(contacts.c.held_by).where(contacts.c.account == delivery.account, contacts.c.uuid == uuid)
-    row = connection.execute(holder.with_for_update()).first()
-    return row is None or row.held_by == delivery.id
 
 
 def release_holds(connection: Connection, delivery_ids: Sequence[int], *, sent: bool) -> None:

@@ -3,18 +3,17 @@
 from datetime import datetime
 from typing import Any, Final
 
-from sqlalchemy import Connection, Row, and_, func, or_, select, update
-from sqlalchemy.sql.dml import ReturningUpdate
+from sqlalchemy import Connection, Integer, Row, and_, bindparam, func, or_, select, update
 
 from service.model import Conclusion, Delivery, DeliveryState, Event, Link, Owed, Priority
 from service.schema import accounts, contacts, deliveries, events, links
 from service.store.contacts import release_holds
 from service.store.database import Database
-from service.store.lease import held
+from service.store.lease import PENDING, held, pending_of
 from service.store.lost import take_back
 from service.store.opening import Opening
 from service.store.payloads import unpack_change
-from service.store.record import Recorder, pending_of
+from service.store.record import Recorder
 
 EVENTS_PER_TRY_MAX: Final = 1_000
 """Pending events of one contact that one try takes up; the rest keep the delivery open."""
@@ -42,21 +41,18 @@ class Deliveries:
 
         What is not live comes last, and only as far as ``limit_later`` in all: what a CRM sends next waits behind it.
         """
-        held_back = select(accounts.c.name).where(
-            accounts.c.name == account, or_(accounts.c.paused_at.is_not(None), accounts.c.slowed_until > now)
-        )
-        lease = {"lease_owner": owner, "lease_until": lease_until}
+        asked = {"claim_account": account, "claim_at": now, "new_owner": owner, "new_until": lease_until}
 
         def take(connection: Connection) -> list[Row[Any]]:
             # Asked first, and one priority after the other: then each is a short walk along the index, whatever waits.
-            if connection.execute(held_back).first() is not None:
+            if connection.execute(_HELD_BACK, {"claim_account": account, "claim_at": now}).first() is not None:
                 return []
             taken: list[Row[Any]] = []
             for priority in Priority:
                 bound = limit if priority is Priority.LIVE or limit_later is None else min(limit, limit_later)
                 if len(taken) < bound:
-                    due = _due(account, priority, now, bound - len(taken))
-                    taken += connection.execute(due.values(lease)).all()
+                    due = asked | {"claim_priority": priority.value, "claim_limit": bound - len(taken)}
+                    taken += connection.execute(_CLAIM, due).all()
             return taken
 
         rows = await self._database.write(take)
@@ -65,33 +61,22 @@ class Deliveries:
 
     async def next_due(self, account: str) -> datetime | None:
         """Say when the account's earliest pending delivery is due, or None when none is pending."""
-        # One look at the index for each priority; a plain minimum would walk the whole backlog.
-        of_each = [
-            select(func.min(deliveries.c.due_at)).where(*_waiting(account), deliveries.c.priority == priority.value)
-            for priority in Priority
-        ]
 
+        # One look at the index for each priority; a plain minimum would walk the whole backlog.
         def earliest(connection: Connection) -> datetime | None:
-            found = [connection.execute(one).scalar() for one in of_each]
+            asked = [{"claim_account": account, "claim_priority": priority.value} for priority in Priority]
+            found = [connection.execute(_NEXT_DUE, one).scalar() for one in asked]
             return min((due_at for due_at in found if due_at is not None), default=None)
 
         return await self._database.read(earliest)
 
     async def pending(self, delivery: Delivery) -> Owed:
         """Return what the delivery is about: at most 1,000 events, its link, and whether that contact is in doubt."""
-        waiting = select(events).where(*pending_of(delivery)).order_by(events.c.id).limit(EVENTS_PER_TRY_MAX)
-        linking = links.outerjoin(
-            contacts, and_(contacts.c.account == links.c.account, contacts.c.uuid == links.c.contact_uuid)
-        )
-        linked = (
-            select(links.c.contact_uuid, links.c.found_by, contacts.c.doubts.is_not(None))
-            .select_from(linking)
-            .where(links.c.source == delivery.source, links.c.object_id == delivery.object_id)
-        )
 
         def load(connection: Connection) -> Owed:
-            found = tuple(_event(row) for row in connection.execute(waiting))
-            link = connection.execute(linked).first()
+            found = tuple(_event(row) for row in connection.execute(_WAITING, pending_of(delivery)))
+            here = {"link_source": delivery.source, "link_object_id": delivery.object_id}
+            link = connection.execute(_LINKED, here).first()
             return Owed(found, None) if link is None else Owed(found, Link(link[0], link[1]), in_doubt=bool(link[2]))
 
         return await self._database.read(load)
@@ -148,26 +133,49 @@ _DELIVERY: Final = (
 )
 
 
-def _waiting(account: str) -> tuple[Any, ...]:
-    return (deliveries.c.state == DeliveryState.PENDING.value, deliveries.c.account == account)
-
-
-def _due(account: str, priority: Priority, now: datetime, limit: int) -> ReturningUpdate[Any]:
-    """Lease what is due of one priority, oldest first; who takes the lease, and until when, is still to be said."""
-    due = (
-        select(deliveries.c.id)
-        .where(*_waiting(account), deliveries.c.priority == priority.value, deliveries.c.due_at <= now)
-        .order_by(deliveries.c.due_at, deliveries.c.id)
-        .limit(limit)
-        .with_for_update(skip_locked=True)
-        .cte("due")  # as a plain subquery PostgreSQL may run it, and lock, more than once
+# Built once: building a statement costs several times what it takes to run.
+_HELD_BACK: Final = select(accounts.c.name).where(
+    accounts.c.name == bindparam("claim_account"),
+    or_(
+        accounts.c.paused_at.is_not(None),
+        accounts.c.slowed_until > bindparam("claim_at", type_=accounts.c.slowed_until.type),
+    ),
+)
+_DUE_ONES: Final = (
+    deliveries.c.state == DeliveryState.PENDING.value,
+    deliveries.c.account == bindparam("claim_account"),
+    deliveries.c.priority == bindparam("claim_priority"),
+)
+_NEXT_DUE: Final = select(func.min(deliveries.c.due_at)).where(*_DUE_ONES)
+_DUE: Final = (
+    select(deliveries.c.id)
+    .where(*_DUE_ONES, deliveries.c.due_at <= bindparam("claim_at", type_=deliveries.c.due_at.type))
+    .order_by(deliveries.c.due_at, deliveries.c.id)
+    .limit(bindparam("claim_limit", type_=Integer))
+    .with_for_update(skip_locked=True)
+    .cte("due")  # as a plain subquery PostgreSQL may run it, and lock, more than once
+)
+_CLAIM: Final = (
+    update(deliveries)
+    .where(deliveries.c.id.in_(select(_DUE.c.id)))
+    .values(
+        state=DeliveryState.LEASED.value,
+        fence=deliveries.c.fence + 1,
+        settled_by=None,
+        lease_owner=bindparam("new_owner"),
+        lease_until=bindparam("new_until", type_=deliveries.c.lease_until.type),
     )
-    return (
-        update(deliveries)
-        .where(deliveries.c.id.in_(select(due.c.id)))
-        .values(state=DeliveryState.LEASED.value, fence=deliveries.c.fence + 1, settled_by=None)
-        .returning(*_DELIVERY, deliveries.c.priority, deliveries.c.due_at)
+    .returning(*_DELIVERY, deliveries.c.priority, deliveries.c.due_at)
+)
+"""Leases what is due of one priority, oldest first."""
+_WAITING: Final = select(events).where(PENDING).order_by(events.c.id).limit(EVENTS_PER_TRY_MAX)
+_LINKED: Final = (
+    select(links.c.contact_uuid, links.c.found_by, contacts.c.doubts.is_not(None))
+    .select_from(
+        links.outerjoin(contacts, and_(contacts.c.account == links.c.account, contacts.c.uuid == links.c.contact_uuid))
     )
+    .where(links.c.source == bindparam("link_source"), links.c.object_id == bindparam("link_object_id"))
+)
 
 
 def _delivery(row: Row[Any]) -> Delivery:

@@ -164,7 +164,9 @@ def _opening(opened: Any) -> Any:  # noqa: ANN401  # either dialect's insert
     """
     new = opened.excluded
     settled_by = func.coalesce(deliveries.c.settled_by, new.settled_by)
-    due_at = case((new.due_at < settled_by, new.due_at), else_=settled_by)
+    own = new.opened_at + deliveries.c.settle_us  # that of a row which was met in the middle of a burst
+    asked = case((new.due_at < own, own), else_=new.due_at)
+    due_at = case((asked < settled_by, asked), else_=settled_by)
     unfailed = or_(deliveries.c.attempts == 0, deliveries.c.state == DeliveryState.LEASED.value)
     first = case((new.priority < deliveries.c.priority, new.priority), else_=deliveries.c.priority)
     return opened.on_conflict_do_update(

@@ -10,8 +10,9 @@ from sqlalchemy import ColumnElement, Connection, Row, and_, insert, select, upd
 from service.model import Attempt, Delivery, DeliveryState, EventState, Outcome, OutcomeKind
 from service.schema import attempts, contacts, deliveries, events, links
 from service.store.contacts import release_holds
+from service.store.lease import PENDING, pending_of
 from service.store.opening import CrmRecord, Opening
-from service.store.record import attempt_row, pending_of
+from service.store.record import attempt_row
 
 LOST_MAX: Final = 10
 """Leases lost in a row after which a delivery is taken for what ends the process, and waits for a person."""
@@ -77,14 +78,15 @@ def _take_back_one(connection: Connection, row: Row[Any], lost: int, now: dateti
         about = Delivery(row.id, row.account, row.source, row.object_id, 0, None, relinked=False, fence=row.fence)
         died = connection.execute(
             update(events)
-            .where(and_(*pending_of(about)))
+            .where(PENDING)
             .values(
                 state=EventState.DEAD.value,
                 reason=detail,
                 delivery_id=row.id,
                 attempt_id=attempt_id,
                 decided_at=now,
-            )
+            ),
+            pending_of(about),
         )
         if died.rowcount and _in_doubt(connection, about):
             # The events must not take along what the contact is still owed because of a doubt.

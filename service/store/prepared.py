@@ -1,12 +1,25 @@
-"""Statements of the hot path, compiled once for rows that come as tuples."""
+"""Statements of the hot path, built once: building one costs several times what it takes to run."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from functools import cache
 from typing import Any
 
-from sqlalchemy import Connection
-from sqlalchemy.sql.dml import Insert
+from sqlalchemy import ColumnElement, Connection, Table, bindparam
+from sqlalchemy.sql.dml import Insert, Update
 
 Row = tuple[Any, ...]
+
+
+@cache
+def updating(table: Table, where: ColumnElement[bool], columns: tuple[str, ...]) -> Update:
+    """Return the UPDATE of these columns, whose values are given as ``new`` names them when it is run."""
+    values = {name: bindparam(f"new_{name}", type_=table.c[name].type) for name in columns}
+    return table.update().where(where).values(values)
+
+
+def new(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Name the values that an ``updating`` statement sets."""
+    return {f"new_{name}": value for name, value in values.items()}
 
 
 class Prepared:

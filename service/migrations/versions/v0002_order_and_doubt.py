@@ -22,6 +22,7 @@ def upgrade() -> None:
     named = sa.text("by_event_id IS NOT NULL")
     op.create_index("ix_events_by_event_id", "events", ["by_event_id"], sqlite_where=named, postgresql_where=named)
     op.add_column("deliveries", sa.Column("settled_by", sa.BigInteger(), nullable=True))
+    op.add_column("deliveries", sa.Column("settle_us", sa.BigInteger(), server_default=sa.text("0"), nullable=False))
     op.add_column("deliveries", sa.Column("lost", sa.Integer(), server_default=sa.text("0"), nullable=False))
     op.create_index("ix_deliveries_open_at", "deliveries", ["opened_at"], sqlite_where=_OPEN, postgresql_where=_OPEN)
     op.add_column("contacts", sa.Column("email", sa.String(320), nullable=True))
