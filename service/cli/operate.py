@@ -211,6 +211,8 @@ def erase(
         _show(erased, "nothing was erased: a delivery of theirs is under way; try again", as_json=as_json)
         raise typer.Exit(1)
     text = f"erased: {erased.events} changes, {erased.requests} requests, the values of {erased.contacts} contacts"
+    if not erased.scrubbed:
+        text += "; the -wal file holds them until whoever reads the log now has ended: erase once more then"
     _show(erased, text, as_json=as_json)
 
 

@@ -50,8 +50,8 @@ class Engine(Protocol):
         """Keep other services off, where only one may run."""
         ...
 
-    async def scrub(self) -> None:
-        """Leave nothing behind of what was erased, as far as it is ours to do."""
+    async def scrub(self) -> bool:
+        """Leave nothing behind of what was erased, as far as it is ours to do; say whether that could be done now."""
         ...
 
     async def close(self) -> None:
@@ -77,10 +77,13 @@ class Database:
         with _translated():
             return await self._engine.read(transaction)
 
-    async def scrub(self) -> None:
-        """Leave nothing of what was erased in the embedded file's own log. PostgreSQL does so by its own vacuum."""
+    async def scrub(self) -> bool:
+        """Leave nothing of what was erased in the embedded file's own log; False while a reader is in the way.
+
+        PostgreSQL does so by its own vacuum.
+        """
         with _translated():
-            await self._engine.scrub()
+            return await self._engine.scrub()
 
     def lock(self) -> None:
         """Take the embedded file for this process alone, until it ends. StoreUnavailable when another has it."""

@@ -59,6 +59,7 @@ class Embedded:
         self._write_thread = ThreadPoolExecutor(1, thread_name_prefix="store-write")
         self._read_threads = ThreadPoolExecutor(READERS, thread_name_prefix="store-read")
         self._lock_file: Any = None
+        self._file: tuple[Path, tuple[int, int] | None] | None = None
         self._closed = False
         self._waiting: list[_Write] = []
         self._group: list[_Write] = []
@@ -103,7 +104,7 @@ class Embedded:
         wait = asyncio.get_running_loop().run_in_executor
         outcomes: list[_Outcome] = []
         try:
-            connection = await wait(self._write_thread, _begin, self._writer)
+            connection = await wait(self._write_thread, self._begin)
             try:
                 for transaction, _ in group:
                     outcomes.append(_attempt(connection, transaction, alone=len(group) == 1))
@@ -120,6 +121,29 @@ class Embedded:
                 done.set_result(outcome.result)
             else:
                 done.set_exception(outcome.error)
+
+    def _begin(self) -> Connection:
+        connection = self._writer.connect()
+        try:
+            connection.begin()
+            self._require_file(connection)
+        except BaseException:
+            connection.close()
+            raise
+        return connection
+
+    def _require_file(self, connection: Connection) -> None:
+        """Take nothing into a file that was moved or deleted: it would be gone with the next start."""
+        if self._file is None:
+            plain: Any = connection.connection.dbapi_connection
+            path = Path(plain.execute("PRAGMA database_list").fetchone()[2])
+            self._file = (path, _identity(path))
+        path, opened = self._file
+        if _identity(path) != opened:
+            raise StoreUnavailable(
+                "the database file was moved, deleted or replaced while the service runs",
+                hint="put it back where it was, or restart the service",
+            )
 
     def _read(self, transaction: Callable[[Connection], T]) -> T:
         engine = self._free.pop()  # as many engines as threads: there is always one
@@ -140,12 +164,12 @@ class Embedded:
             ) from None
         self._lock_file = lock_file
 
-    async def scrub(self) -> None:
+    async def scrub(self) -> bool:
         """Move what the write-ahead log holds into the file and cut it; another process that reads may keep it a while.
 
         What a transaction erased under ``secure_delete`` is overwritten in the file, and stands in the log until then.
         """
-        await asyncio.get_running_loop().run_in_executor(self._write_thread, _checkpoint, self._writer)
+        return await asyncio.get_running_loop().run_in_executor(self._write_thread, _checkpoint, self._writer)
 
     async def close(self) -> None:
         """Give every connection back."""
@@ -184,16 +208,6 @@ def _attempt(connection: Connection, transaction: Callable[[Connection], Any], *
     return _Outcome(result)
 
 
-def _begin(engine: Engine) -> Connection:
-    connection = engine.connect()
-    try:
-        connection.begin()
-    except BaseException:
-        connection.close()
-        raise
-    return connection
-
-
 def _end(connection: Connection, how: Callable[[], None]) -> None:
     """Commit or roll back, and leave the connection fit for the next transaction whatever comes of it."""
     try:
@@ -202,10 +216,21 @@ def _end(connection: Connection, how: Callable[[], None]) -> None:
         connection.close()
 
 
-def _checkpoint(engine: Engine) -> None:
+def _identity(path: Path) -> tuple[int, int] | None:
+    """Return what a file stays the same by whatever its name; None where there is none."""
+    try:
+        found = path.stat()
+    except FileNotFoundError:
+        return None
+    return found.st_dev, found.st_ino
+
+
+def _checkpoint(engine: Engine) -> bool:
     plain: Any = engine.raw_connection().dbapi_connection
-    if not plain.in_transaction:  # else the next checkpoint does it: a write is under way
-        plain.execute("PRAGMA wal_checkpoint(TRUNCATE)").close()
+    if plain.in_transaction:  # the next checkpoint does it: a write is under way
+        return False
+    busy: int = plain.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]
+    return not busy
 
 
 def _run(engine: Engine, transaction: Callable[[Connection], T]) -> T:

@@ -21,12 +21,14 @@ class Erased:
     """What was erased: of how many changes and requests the payload, and of how many contacts the values.
 
     ``busy`` counts deliveries that are under way: then nothing was erased, as their outcome would bring values back.
+    ``scrubbed`` is False where SQLite's own log could not be cut yet, as somebody reads it: it still holds the values.
     """
 
     events: int = 0
     requests: int = 0
     contacts: int = 0
     busy: int = 0
+    scrubbed: bool = True
 
 
 class Eraser:
@@ -43,7 +45,7 @@ class Eraser:
         """
         erased = await self._database.write(lambda connection: _erase(connection, named, source, now))
         if not erased.busy:
-            await self._database.scrub()
+            return replace(erased, scrubbed=await self._database.scrub())
         return erased
 
 

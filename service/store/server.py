@@ -58,8 +58,9 @@ class Server:
     def lock(self) -> None:
         """Any number of services may share PostgreSQL."""
 
-    async def scrub(self) -> None:
+    async def scrub(self) -> bool:
         """Leave it to the server's own vacuum."""
+        return True
 
     async def close(self) -> None:
         """Give every connection back."""

@@ -1,6 +1,7 @@
 """SQLite as the log: synced, alone on its file, and honest about a disk that is full, locked or read-only."""
 
 import asyncio
+import contextlib
 import secrets
 import sqlite3
 import threading
@@ -123,6 +124,34 @@ async def test_a_file_that_another_process_writes_to_is_unavailable_after_a_whil
     finally:
         other.close()
         await impatient.close()
+
+
+async def test_nothing_is_taken_into_a_file_that_was_moved_or_deleted_until_it_is_back(
+    embedded: Store, clock: Clock, sqlite_url: str
+) -> None:
+    """It would go on in a file that no start ever finds again."""
+    file = Path(sqlite_url.removeprefix("sqlite:///"))
+    away = file.with_suffix(".moved")
+    await receive(embedded, clock, change("a"))
+    await asyncio.to_thread(file.rename, away)
+    with pytest.raises(StoreUnavailable, match="moved, deleted or replaced"):
+        await receive(embedded, clock, change("b"))
+    await asyncio.to_thread(file.write_bytes, b"")
+    with pytest.raises(StoreUnavailable, match="moved, deleted or replaced"):
+        await receive(embedded, clock, change("b"))
+    await asyncio.to_thread(away.rename, file)
+    await receive(embedded, clock, change("b"))
+    assert (await embedded.ledger.counts()) == {"pending": 2}
+
+
+async def test_the_log_of_what_was_erased_is_cut_unless_somebody_reads_it(embedded: Store, sqlite_url: str) -> None:
+    assert await embedded._database.scrub()
+    with contextlib.closing(sqlite3.connect(sqlite_url.removeprefix("sqlite:///"))) as reader:
+        reader.execute("BEGIN")
+        reader.execute("SELECT count(*) FROM events").fetchall()
+        await embedded.accounts.ensure(["default"], now=START)
+        assert not await embedded._database.scrub()
+    assert await embedded._database.scrub()
 
 
 async def test_a_file_that_is_no_database_is_unavailable(tmp_path: Path) -> None:
