@@ -103,7 +103,13 @@ def test_order_outlives_the_person(world: World) -> None:
     """An older change that comes late loses as before, and a newer one is sent whatever it says."""
     number = 4
     world.tell(pipedrive(number, "4-1", NOW, email=email_of(number), job_title="Held"))
-    assert world.verb("erase", str(number), "--json").json == {"events": 1, "requests": 1, "contacts": 1, "busy": 0}
+    assert world.verb("erase", str(number), "--json").json == {
+        "events": 1,
+        "requests": 1,
+        "contacts": 1,
+        "busy": 0,
+        "scrubbed": True,
+    }
     world.sandbox.forget_requests()
     world.tell(pipedrive(number, "4-0", NOW - timedelta(hours=1), email=email_of(number), job_title="Older"))
     assert world.bodies() == []

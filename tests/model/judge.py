@@ -57,7 +57,8 @@ class Judge:
         trying.searched_at = dict(self._changes)
 
     def holds(self, trying: Try, uuid: str, before: Try | None) -> None:
-        """A contact is taken from another try only once that has lost its lease."""
+        """A contact is taken with the lease alone, and from another try only once that has lost its own."""
+        assert not trying.lost, "a contact was taken without the lease"
         trying.uuid = uuid
         if before is not None:
             assert before.lost or self._clock() >= before.lease_until, "a contact was taken from its owner"

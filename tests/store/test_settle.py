@@ -239,3 +239,49 @@ async def test_whatever_comes_the_delivery_is_due_within_the_longest_of_its_firs
         assert row["due_at"] <= clock() + settle.window
         wished = min(clock() + settle.window, first + timedelta(seconds=gaps[0]) + settle.longest)
         assert row["due_at"] == wished
+
+
+BURST = Settle(timedelta(seconds=1), timedelta(seconds=4))
+
+
+async def in_a_burst(store: Store, clock: Clock, settle: Settle = AT_ONCE) -> None:
+    """A change came while the first one's PATCH was under way."""
+    await told(store, clock, "a", settle)
+    clock.advance(settle.window.total_seconds())
+    delivery = await claim_one(store, clock)
+    waiting = await pending_ids(store, delivery)
+    await told(store, clock, "b", settle)
+    done = conclusion(clock, ends(*waiting), settle=BURST)
+    assert await store.deliveries.record(delivery, done, now=clock())
+
+
+async def test_a_contact_that_changed_during_its_own_patch_waits_until_it_is_quiet(store: Store, clock: Clock) -> None:
+    """Ten thousand changes of a hundred contacts must not become a PATCH for each time that its turn comes."""
+    await in_a_burst(store, clock)
+    assert await due_in_s(store, clock) == 1
+    waits = []
+    for number in range(6):
+        clock.advance(0.75)
+        await told(store, clock, f"d1f0-{number}", AT_ONCE)
+        waits.append(await due_in_s(store, clock))
+    assert waits == [1, 1, 1, 1, 0.25, -0.5], "and not past the longest"
+    delivery = await claim_one(store, clock)
+    assert len(await pending_ids(store, delivery)) == 7, "the last change is among them"
+
+
+async def test_after_a_burst_the_next_change_goes_out_at_once(store: Store, clock: Clock) -> None:
+    await in_a_burst(store, clock)
+    clock.advance(1)
+    delivery = await claim_one(store, clock)
+    done = conclusion(clock, ends(*await pending_ids(store, delivery)), settle=BURST)
+    assert await store.deliveries.record(delivery, done, now=clock())
+    await told(store, clock, "c", AT_ONCE)
+    assert await due_in_s(store, clock) == 0
+
+
+async def test_a_burst_of_a_source_that_settles_waits_the_longer_of_both(store: Store, clock: Clock) -> None:
+    await in_a_burst(store, clock, SETTLE)
+    assert await due_in_s(store, clock) == WINDOW_S
+    clock.advance(1)
+    await told(store, clock, "c", SETTLE)
+    assert await due_in_s(store, clock) == WINDOW_S
