@@ -1,4 +1,4 @@
-"""Three CRMs that tell of the same two people: whole records, single properties, and some without a clock."""
+"""Three CRMs that tell of the same two people: whole records, single properties, and one that has time and no clock."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -34,6 +34,7 @@ sources:
       verify: {scheme: hmac, secret: "${HELPDESK_SECRET}", header: X-Signature, prefix: "sha256="}
     parse: {format: json, event_id: id, object_id: contact.id, occurred_at: at, values: contact}
     resolve: [link, {email: email}]
+    settle: 3
     mapping:
       first_name: first_name
       title: {from: title, on_null: clear}

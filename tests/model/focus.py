@@ -146,10 +146,10 @@ OFTEN: Final[Mapping[str, int]] = {
     "reclaim": 1,
     "claim": 1,
     "drop": 1,
-    "crash": 2,
+    "crash": 1,
     "replay": 1,
     "repeat": 1,
-    "rest": 3,
+    "rest": 2,
     "pause": 1,
     "resume": 8,
 }

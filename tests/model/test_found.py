@@ -1,40 +1,13 @@
 """What the model found, each as small as it could be made, with why it went wrong before it was mended."""
 
-from collections.abc import Iterator
-from typing import Final
-
 import pytest
 
 from service.store.lost import LOST_MAX
-from tests.model.acts import Act, Crash, Deliver, Go, Reclaim, Rest, Tell, Wait, WaitUntilDue
-from tests.model.house import House, house
+from tests.model.acts import Act, Crash, Deliver, Go, Rest, Tell, Wait, WaitUntilDue
+from tests.model.examples import HUBSPOT, OLDER_MAY_LAND, PIPEDRIVE, SLOW_OWNER
+from tests.model.house import House
 from tests.model.play import play
 from tests.model.tries import Seam
-
-PIPEDRIVE, HUBSPOT = 0, 1
-"""The same person in two CRMs."""
-
-OLDER_MAY_LAND: Final[tuple[Act, ...]] = (
-    Tell(PIPEDRIVE, {"title": "A"}, age_s=1),
-    Deliver("closed, lands late"),
-    Tell(PIPEDRIVE, {"title": "B"}),
-    WaitUntilDue(),
-    Deliver(),
-)
-"""B is there, and A, of which nothing was heard, may yet come over it: B is to be sent once more."""
-SLOW_OWNER: Final[tuple[Act, ...]] = (
-    Tell(PIPEDRIVE, {"title": "A"}, age_s=1),
-    Deliver(until=Seam.SENDING),
-    Wait("a lease"),
-    Reclaim(),
-)
-"""Whoever is about to send A has lost the lease, and does not know."""
-
-
-@pytest.fixture(scope="module")
-def opened() -> Iterator[House]:
-    with house() as opened:
-        yield opened
 
 
 def test_a_search_that_fails_leaves_the_change_that_names_the_person_waiting(opened: House) -> None:
