@@ -250,6 +250,17 @@ async def test_a_waiter_broken_off_just_when_its_turn_came_gives_that_on(log: St
     await calls.end(2)
 
 
+async def test_a_stop_passes_over_those_who_were_broken_off_before(log: Store, clock: Clock) -> None:
+    calls = Calls(limiter_of(log, clock, parallel=1))
+    calls.ask(0, 1, 2)
+    await calls.wait(2)
+    await calls.cancel(1)
+    calls.limiter.stop()
+    await calls.refused(2)
+    assert calls.tasks[1].cancelled()
+    await calls.end(0)
+
+
 async def test_a_stop_at_the_moment_of_a_break_off_is_heard_by_nobody_in_vain(log: Store, clock: Clock) -> None:
     calls = Calls(limiter_of(log, clock, parallel=1))
     async with calls.limiter.turn():

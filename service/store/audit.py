@@ -56,7 +56,8 @@ def _books() -> dict[str, Select[Any]]:
     lettered = exists().where(deliveries.c.id == events.c.delivery_id, deliveries.c.state == DeliveryState.DEAD.value)
     other = events.alias("other")
     # One that aged out before this one ended is named, and gone: its id is the smaller one, and was never given again.
-    aged_out = ~exists().where(other.c.id == events.c.by_event_id) & (events.c.by_event_id < events.c.id)
+    smaller = events.c.by_event_id.is_not(None) & (events.c.by_event_id < events.c.id)
+    aged_out = smaller & ~exists().where(other.c.id == events.c.by_event_id)
     named = exists().where(other.c.id == events.c.by_event_id, other.c.id != events.c.id) | aged_out
     states, duties = [state.value for state in EventState], [state.value for state in DeliveryState]
     twice = (

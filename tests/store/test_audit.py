@@ -119,3 +119,11 @@ async def test_a_finding_names_the_first_of_many(store: Store, clock: Clock) -> 
     (found,) = (await store.ledger.audit()).findings
     assert found.count == OFFENDERS_MAX + 5
     assert found.ids == tuple(row["id"] for row in (await rows(store, events))[:OFFENDERS_MAX])
+
+
+async def test_an_event_merged_into_one_that_aged_out_is_accounted_for(store: Store, clock: Clock) -> None:
+    """The older of the two is deleted first; that it was there is told by its id."""
+    await good_books(store, clock)
+    two = next(row["id"] for row in await rows(store, events) if row["dedup_key"] == "2")
+    await by_hand(store, event("2")(by_event_id=two - 1), delete(events).where(events.c.dedup_key == "1"))
+    assert (await store.ledger.audit()).findings == ()

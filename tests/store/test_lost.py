@@ -4,15 +4,19 @@ from datetime import timedelta
 
 import pytest
 
-from service.model import Delivery, Next, OutcomeKind, Priority, Verdict
+from service.model import Carried, Confirmed, Delivery, Doubt, Link, Next, OutcomeKind, Priority, Verdict
 from service.schema import attempts, contacts, deliveries, events
 from service.store import Store
 from service.store.lost import LOST_FREE, LOST_MAX, LOST_WAIT, SPREAD
+from service.store.opening import CrmRecord
 from service.store.replay import Selection
 from tests.support.clock import Clock
 from tests.support.log import (
+    ACCOUNT,
     ADA,
     LEASE_S,
+    PERSON,
+    SOURCE,
     change,
     claim,
     claim_one,
@@ -28,19 +32,19 @@ pytestmark = pytest.mark.anyio
 LONGEST = LOST_WAIT * 2 ** (LOST_MAX - LOST_FREE)
 
 
-async def lose(store: Store, clock: Clock, times: int) -> timedelta:
-    """Claim the one delivery so many times and come back from none; return how long the next claim must wait."""
+async def lose(store: Store, clock: Clock, times: int, *, which: int = 0) -> timedelta:
+    """Claim a delivery so many times and come back from none; return how long the next claim must wait."""
     for _ in range(times):
-        await claim_when_due(store, clock)
+        await claim_when_due(store, clock, which=which)
         clock.advance(LEASE_S)
         assert await store.deliveries.reclaim(now=clock()) == 1
-    due_at = (await rows(store, deliveries))[0]["due_at"]
+    due_at = (await rows(store, deliveries))[which]["due_at"]
     assert due_at >= clock()
     return timedelta(seconds=(due_at - clock()).total_seconds())
 
 
-async def claim_when_due(store: Store, clock: Clock) -> Delivery:
-    due_at = (await rows(store, deliveries))[0]["due_at"]
+async def claim_when_due(store: Store, clock: Clock, *, which: int = 0) -> Delivery:
+    due_at = (await rows(store, deliveries))[which]["due_at"]
     clock.now = max(clock(), due_at)
     return await claim_one(store, clock)
 
@@ -97,6 +101,27 @@ async def test_after_ten_in_a_row_it_is_a_dead_letter_with_its_events(store: Sto
     assert contact["intent"] is not None, "what it may have sent is still in doubt"
     clock.now += LONGEST
     assert await claim(store, clock) == []
+    assert (await store.ledger.audit()).findings == ()
+
+
+async def test_what_its_contact_is_owed_because_of_a_doubt_outlives_its_events(store: Store, clock: Clock) -> None:
+    """They wait for a person; that an older value may land over a confirmed one must not."""
+    await receive(store, clock, change("d1f0-1"))
+    delivery = await claim_one(store, clock)
+    await hold(store, clock, delivery, "title")
+    await finish(
+        store, clock, delivery, link=Link(ADA, "email in email"), confirmed={"title": Confirmed("COO", (2, 2), 2)}
+    )
+    await receive(store, clock, change("d1f0-2"))
+    await lose(store, clock, LOST_MAX - 1, which=1)
+    record = CrmRecord(ACCOUNT, SOURCE, PERSON)
+    await store.contacts.doubt(record, ADA, Doubt(clock.after(5), {"title": Carried("CFO", (1, 1))}), now=clock())
+    await lose(store, clock, 1, which=1)
+    dead, open_one = (await rows(store, deliveries))[1:]
+    assert (dead["state"], open_one["state"], open_one["changes"], open_one["lost"]) == ("dead", "pending", 0, 0)
+    owed = await store.deliveries.pending(await claim_one(store, clock))
+    assert (owed.events, owed.in_doubt) == ((), True)
+    assert await store.ledger.counts() == {"delivered": 1, "dead": 1}
     assert (await store.ledger.audit()).findings == ()
 
 
