@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.model.acts import Act, Deliver, Go, Land, Rest, Tell, Wait, WaitUntilDue
+from tests.model.acts import Act, Crash, Deliver, Go, Land, Rest, Tell, Wait, WaitUntilDue
 from tests.model.examples import HUBSPOT, OLDER_MAY_LAND, PIPEDRIVE, SLOW_OWNER
 from tests.model.house import House
 from tests.model.play import play
@@ -101,3 +101,10 @@ def test_a_change_that_comes_while_another_is_under_way_is_delivered_after_it(op
 def test_an_older_value_that_lands_late_is_gone_over_once_more(opened: House) -> None:
     play(opened, [*OLDER_MAY_LAND, Land(), Rest()])
     play(opened, [*OLDER_MAY_LAND, Rest()])
+
+
+@pytest.mark.parametrize("source", [PIPEDRIVE, HUBSPOT])
+def test_what_a_crash_left_on_its_way_is_gone_over_once_more(opened: House, source: int) -> None:
+    """The process died before it heard of A, and nobody but the contact's intent knows that A was sent."""
+    sent: list[Act] = [Tell(PIPEDRIVE, {"title": "A"}, age_s=1), Deliver(until=Seam.SENDING), Crash(lands=True)]
+    play(opened, [*sent, Tell(source, {"title": "B"}), WaitUntilDue(), Deliver(), Deliver(), Land(), Rest()])
