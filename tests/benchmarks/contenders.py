@@ -1,5 +1,6 @@
 """Servers that take turns under the same load, so that whatever the machine does meanwhile strikes all of them."""
 
+import math
 import statistics
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -74,7 +75,9 @@ def rate(rounds: Sequence[Round]) -> float:
 def against(mine: Sequence[Round], theirs: Sequence[Round]) -> float:
     """Return the ratio of rates that two rounds of the same turn have in the middle."""
     pairs = zip(mine, theirs, strict=True)
-    return statistics.median(one.requests_per_s / other.requests_per_s for (one, _), (other, _) in pairs)
+    # A short round on a busy machine may see no answer in its time: then there is nothing to compare with.
+    ratios = [one.requests_per_s / other.requests_per_s for (one, _), (other, _) in pairs if other.requests_per_s]
+    return statistics.median(ratios) if ratios else math.nan
 
 
 def medians(stream: Stream, rounds: Sequence[Round]) -> Row:
