@@ -6,6 +6,7 @@ back from a busy loop only a switch interval later: a burst of webhooks was stor
 """
 
 import asyncio
+import contextlib
 import fcntl
 import sqlite3
 import time
@@ -169,7 +170,8 @@ class Embedded:
 
         What a transaction erased under ``secure_delete`` is overwritten in the file, and stands in the log until then.
         """
-        return await asyncio.get_running_loop().run_in_executor(self._write_thread, _checkpoint, self._writer)
+        # Not in the writing thread: a write that is under way needs that to end.
+        return await asyncio.to_thread(_checkpoint, Path(self._path) if self._file is None else self._file[0])
 
     async def close(self) -> None:
         """Give every connection back."""
@@ -225,11 +227,10 @@ def _identity(path: Path) -> tuple[int, int] | None:
     return found.st_dev, found.st_ino
 
 
-def _checkpoint(engine: Engine) -> bool:
-    plain: Any = engine.raw_connection().dbapi_connection
-    if plain.in_transaction:  # the next checkpoint does it: a write is under way
-        return False
-    busy: int = plain.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]
+def _checkpoint(path: Path) -> bool:
+    # By a connection of its own: the pool rolls back what it hands out, and with it a write that is under way.
+    with contextlib.closing(sqlite3.connect(path, timeout=BUSY_TIMEOUT_S)) as own:
+        busy: int = own.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]
     return not busy
 
 

@@ -6,6 +6,7 @@ import secrets
 import sqlite3
 import threading
 from collections.abc import AsyncIterator, Callable
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from pathlib import Path
 from typing import Any
 
@@ -152,6 +153,22 @@ async def test_the_log_of_what_was_erased_is_cut_unless_somebody_reads_it(embedd
         await embedded.accounts.ensure(["default"], now=START)
         assert not await embedded._database.scrub()
     assert await embedded._database.scrub()
+
+
+async def test_cutting_the_log_leaves_a_write_that_is_under_way_alone(embedded: Store, clock: Clock) -> None:
+    """What is acknowledged after it must be there: who erases may do so in the service's own process."""
+    cut: list[Future[bool]] = []
+
+    def write(connection: Connection) -> None:
+        connection.execute(text("UPDATE accounts SET slowed_reason = 'written'"))
+        cut.append(cutter.submit(asyncio.run, embedded._database.scrub()))
+        wait(cut, timeout=0.2)  # long enough to meet it in the middle
+
+    await embedded.accounts.ensure(["default"], now=clock())
+    with ThreadPoolExecutor(1) as cutter:
+        await embedded._database.write(write)
+        assert await asyncio.wrap_future(cut[0])
+    assert (await embedded.accounts.states())[0].slowed_reason == "written"
 
 
 async def test_a_file_that_is_no_database_is_unavailable(tmp_path: Path) -> None:
