@@ -6,10 +6,10 @@ from typing import Any, Final
 from sqlalchemy import Connection, Integer, Row, and_, bindparam, func, or_, select, update
 
 from service.model import Conclusion, Delivery, DeliveryState, Event, Link, Owed, Priority
-from service.schema import accounts, contacts, deliveries, events, links
+from service.schema import accounts, deliveries, events
 from service.store.contacts import release_holds
 from service.store.database import Database
-from service.store.lease import PENDING, held, pending_of
+from service.store.lease import HELD, LINKED, PENDING, lease, link_of, pending_of
 from service.store.lost import take_back
 from service.store.opening import Opening
 from service.store.payloads import unpack_change
@@ -75,8 +75,7 @@ class Deliveries:
 
         def load(connection: Connection) -> Owed:
             found = tuple(_event(row) for row in connection.execute(_WAITING, pending_of(delivery)))
-            here = {"link_source": delivery.source, "link_object_id": delivery.object_id}
-            link = connection.execute(_LINKED, here).first()
+            link = connection.execute(LINKED, link_of(delivery)).first()
             return Owed(found, None) if link is None else Owed(found, Link(link[0], link[1]), in_doubt=bool(link[2]))
 
         return await self._database.read(load)
@@ -91,22 +90,23 @@ class Deliveries:
         """Give a lease, and the contact that it holds, back untried: nothing was sent."""
         back = (
             update(deliveries)
-            .where(*held(delivery))
+            .where(HELD)
             .values(state=DeliveryState.PENDING.value, lease_owner=None, lease_until=None, due_at=due_at)
         )
 
         def give_back(connection: Connection) -> None:
-            if connection.execute(back).rowcount:  # else another has the lease, and the contact for it
+            if connection.execute(back, lease(delivery)).rowcount:  # else another has the lease, and the contact for it
                 release_holds(connection, [delivery.id], sent=False)
 
         await self._database.write(give_back)
 
     async def give_up(self, delivery: Delivery, *, now: datetime) -> bool:
         """Give back a lease whose outcome nobody will learn, before it runs out; False if it was lost already."""
-        ours = and_(*held(delivery))
-        return bool(
-            await self._database.write(lambda connection: take_back(connection, ours, now, self._opening, counts=False))
-        )
+
+        def give_back(connection: Connection) -> int:
+            return take_back(connection, HELD, now, self._opening, named=lease(delivery), counts=False)
+
+        return bool(await self._database.write(give_back))
 
     async def reclaim(self, *, now: datetime, everything: bool = False) -> int:
         """Take expired leases back, each as an attempt of unknown outcome; return how many.
@@ -169,13 +169,6 @@ _CLAIM: Final = (
 )
 """Leases what is due of one priority, oldest first."""
 _WAITING: Final = select(events).where(PENDING).order_by(events.c.id).limit(EVENTS_PER_TRY_MAX)
-_LINKED: Final = (
-    select(links.c.contact_uuid, links.c.found_by, contacts.c.doubts.is_not(None))
-    .select_from(
-        links.outerjoin(contacts, and_(contacts.c.account == links.c.account, contacts.c.uuid == links.c.contact_uuid))
-    )
-    .where(links.c.source == bindparam("link_source"), links.c.object_id == bindparam("link_object_id"))
-)
 
 
 def _delivery(row: Row[Any]) -> Delivery:

@@ -151,7 +151,15 @@ class _Statements:
 
 
 _OPENED: Final = (
-    *("account", "source", "object_id", "state", "priority", "opened_at", "due_at", "settled_by", "changes"),
+    "account",
+    "source",
+    "object_id",
+    "state",
+    "priority",
+    "opened_at",
+    "due_at",
+    "settled_by",
+    "changes",
 )
 
 

@@ -2,27 +2,17 @@
 
 from typing import Any, Final
 
-from sqlalchemy import and_, bindparam
+from sqlalchemy import and_, bindparam, select
 
 from service.model import Delivery, DeliveryState, EventState
-from service.schema import deliveries, events
-
-
-def held(delivery: Delivery) -> tuple[Any, ...]:
-    """Select a delivery if its lease is still the one that was claimed."""
-    return (
-        deliveries.c.id == delivery.id,
-        deliveries.c.state == DeliveryState.LEASED.value,
-        deliveries.c.fence == delivery.fence,
-    )
-
+from service.schema import contacts, deliveries, events, links
 
 HELD: Final = and_(
     deliveries.c.id == bindparam("lease_id"),
     deliveries.c.state == DeliveryState.LEASED.value,
     deliveries.c.fence == bindparam("lease_fence"),
 )
-"""The same for statements that are built once; ``lease`` gives its parameters."""
+"""A delivery whose lease is still the one that was claimed; ``lease`` gives the parameters."""
 
 
 def lease(delivery: Delivery) -> dict[str, Any]:
@@ -41,3 +31,20 @@ PENDING: Final = and_(
 def pending_of(delivery: Delivery) -> dict[str, Any]:
     """Name the record whose events ``PENDING`` asks for."""
     return {"pending_source": delivery.source, "pending_object_id": delivery.object_id}
+
+
+LINKED: Final = (
+    select(links.c.contact_uuid, links.c.found_by, contacts.c.doubts.is_not(None))
+    .select_from(
+        links.outerjoin(contacts, and_(contacts.c.account == links.c.account, contacts.c.uuid == links.c.contact_uuid))
+    )
+    .where(links.c.source == bindparam("link_source"), links.c.object_id == bindparam("link_object_id"))
+)
+"""The contact that a delivery's record is linked to, how it was found, and whether it is in doubt; ``link_of`` names
+the record.
+"""
+
+
+def link_of(delivery: Delivery) -> dict[str, Any]:
+    """Name the record whose link ``LINKED`` asks for."""
+    return {"link_source": delivery.source, "link_object_id": delivery.object_id}

@@ -1,16 +1,17 @@
 """Lost leases: whoever had them will not say what came of the try, so it counts as one of unknown outcome."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 from datetime import datetime, timedelta
+from types import MappingProxyType
 from typing import Any, Final
 
-import orjson
-from sqlalchemy import ColumnElement, Connection, Row, and_, insert, select, update
+from sqlalchemy import ColumnElement, Connection, Row, insert, select, update
 
 from service.model import Attempt, Delivery, DeliveryState, EventState, Outcome, OutcomeKind
-from service.schema import attempts, contacts, deliveries, events, links
+from service.schema import attempts, contacts, deliveries, events
 from service.store.contacts import release_holds
-from service.store.lease import PENDING, pending_of
+from service.store.fields import unpack_carried
+from service.store.lease import LINKED, PENDING, link_of, pending_of
 from service.store.opening import CrmRecord, Opening
 from service.store.record import attempt_row
 
@@ -23,13 +24,20 @@ LOST_WAIT: Final = timedelta(seconds=2)
 SPREAD: Final = 8
 
 
-def take_back(
-    connection: Connection, which: ColumnElement[bool], now: datetime, opening: Opening, *, counts: bool = True
+def take_back(  # which leases, and what becomes of them
+    connection: Connection,
+    which: ColumnElement[bool],
+    now: datetime,
+    opening: Opening,
+    *,
+    named: Mapping[str, Any] = MappingProxyType({}),
+    counts: bool = True,
 ) -> int:
     """Take the leases of those deliveries back, each as an attempt of unknown outcome; return how many there were.
 
-    What it may have changed is what it held: nothing is sent before. ``counts`` is False where the lease was given
-    back rather than lost: then the delivery is no more suspect than before.
+    What it may have changed is what it held: nothing is sent before. ``named`` gives the parameters of ``which``.
+    ``counts`` is False where the lease was given back rather than lost: then the delivery is no more suspect than
+    before.
     """
     holding = deliveries.outerjoin(contacts, contacts.c.held_by == deliveries.c.id)
     asked = (
@@ -38,7 +46,7 @@ def take_back(
         .where(which)
         .with_for_update(skip_locked=True, of=deliveries)
     )
-    rows = connection.execute(asked).all()
+    rows = connection.execute(asked, dict(named)).all()
     for row in rows:
         _take_back_one(connection, row, row.lost + counts, now, opening)
     if rows:
@@ -52,10 +60,10 @@ def _take_back_one(connection: Connection, row: Row[Any], lost: int, now: dateti
     if poisoned:
         detail += f", {lost} times in a row: something in it may be what ends the process"
     unknown = Outcome(OutcomeKind.UNKNOWN, detail=detail)
-    fields: Sequence[str] = tuple(orjson.loads(row.intent or "{}"))
+    fields = tuple(unpack_carried(row.intent))
     attempt_id: int = connection.execute(
         insert(attempts)
-        .values(attempt_row(row.id, Attempt(now, 0, unknown, row.uuid, tuple(fields))))
+        .values(attempt_row(row.id, Attempt(now, 0, unknown, row.uuid, fields)))
         .returning(attempts.c.id)
     ).scalar_one()
     state = DeliveryState.DEAD if poisoned else DeliveryState.PENDING
@@ -94,10 +102,8 @@ def _take_back_one(connection: Connection, row: Row[Any], lost: int, now: dateti
 
 
 def _in_doubt(connection: Connection, delivery: Delivery) -> bool:
-    here = and_(contacts.c.account == links.c.account, contacts.c.uuid == links.c.contact_uuid)
-    theirs = and_(links.c.source == delivery.source, links.c.object_id == delivery.object_id)
-    asked = select(contacts.c.uuid).join(links, here).where(theirs, contacts.c.doubts.is_not(None))
-    return connection.execute(asked).first() is not None
+    linked = connection.execute(LINKED, link_of(delivery)).first()
+    return linked is not None and bool(linked[2])
 
 
 def _wait(delivery_id: int, lost: int) -> timedelta:

@@ -16,6 +16,8 @@ from service.store.opening import CrmRecord, Opening
 BATCH: Final = 500
 """Events of one batch: one transaction, and no longer."""
 
+_FULL: Final = exists().where(events.c.delivery_id == deliveries.c.id, events.c.state == EventState.DEAD.value)
+"""A letter has a dead change in it."""
 _ENDED: Final = [state.value for state in EventState if state is not EventState.PENDING]
 
 
@@ -117,10 +119,9 @@ class Replays:
 
     def _close_letters(self, connection: Connection, delivery_ids: set[int], now: datetime) -> None:
         """Put away the dead letters that are empty now."""
-        left = exists().where(events.c.delivery_id == deliveries.c.id, events.c.state == EventState.DEAD.value)
         emptied = (
             update(deliveries)
-            .where(deliveries.c.id.in_(sorted(delivery_ids)), deliveries.c.state == DeliveryState.DEAD.value, ~left)
+            .where(deliveries.c.id.in_(sorted(delivery_ids)), deliveries.c.state == DeliveryState.DEAD.value, ~_FULL)
             .values(state=DeliveryState.SKIPPED.value, reason="replayed", closed_at=now)
         )
         connection.execute(emptied)
@@ -128,8 +129,7 @@ class Replays:
 
 def _blank_letters(selection: Selection) -> Select[Any]:
     """Select the dead letters without a dead change that are meant: what a contact was owed because of a doubt."""
-    held = exists().where(events.c.delivery_id == deliveries.c.id, events.c.state == EventState.DEAD.value)
-    wanted = [deliveries.c.state == DeliveryState.DEAD.value, ~held]
+    wanted = [deliveries.c.state == DeliveryState.DEAD.value, ~_FULL]
     if selection.letters:
         wanted.append(deliveries.c.id.in_(selection.letters))
     if selection.source is not None:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
-from sqlalchemy import Connection, and_, delete, exists, func, select, update
+from sqlalchemy import Column, Connection, Select, and_, delete, exists, func, select, update
 
 from service.model import DeliveryState, EventState, to_micros
 from service.schema import attempts, deliveries, events, requests
@@ -46,14 +46,7 @@ class Retention:
 
     async def events(self, *, after: int, payloads_before: datetime, log_before: datetime) -> Aged:
         """Let the next events after an id go, or their payloads, as old as they are."""
-        looked_at = (
-            select(events.c.id, events.c.received_at)
-            .where(events.c.id > after)
-            .order_by(events.c.id)
-            .limit(BATCH)
-            .subquery()
-        )
-        step = select(func.count(), func.max(looked_at.c.id), func.min(looked_at.c.received_at))
+        step = _step(events.c.id, events.c.received_at, after)
 
         def run(connection: Connection) -> Aged:
             # By the range of their ids, so that those where nothing is to do are not fetched: most are, every hour.
@@ -71,14 +64,7 @@ class Retention:
 
     async def deliveries(self, *, after: int, log_before: datetime) -> Aged:
         """Delete the next deliveries after an id that closed before and have no event left, with their attempts."""
-        looked_at = (
-            select(deliveries.c.id, deliveries.c.opened_at)
-            .where(deliveries.c.id > after)
-            .order_by(deliveries.c.id)
-            .limit(BATCH)
-            .subquery()
-        )
-        step = select(func.count(), func.max(looked_at.c.id), func.min(looked_at.c.opened_at))
+        step = _step(deliveries.c.id, deliveries.c.opened_at, after)
 
         def run(connection: Connection) -> Aged:
             count, last_id, oldest = connection.execute(step).one()
@@ -94,6 +80,14 @@ class Retention:
             return Aged(0, len(gone), last_id if more else None)
 
         return await self._database.write(run)
+
+
+def _step(number: Column[int], age: Column[datetime], after: int) -> Select[int, int, datetime]:
+    """Select how many rows the next batch after an id has, its last id, and how old its oldest row is."""
+    looked_at = (
+        select(number.label("id"), age.label("at")).where(number > after).order_by(number).limit(BATCH).subquery()
+    )
+    return select(func.count(), func.max(looked_at.c.id), func.min(looked_at.c.at))
 
 
 _OTHER: Final = events.alias("other")
