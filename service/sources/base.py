@@ -192,6 +192,17 @@ class Source(ABC, Generic[AuthT]):
         """Tell the sender that its changes are safe."""
         return Reply(200, _JSON_HEADERS, b'{"accepted":%d,"duplicates":%d}' % (accepted, duplicates))
 
+    def refuse(self, status: int) -> Reply | None:  # noqa: ARG002  # for CRMs that must be told in their own dialect
+        """Tell the sender that nothing of its request was kept; None to tell it as everybody else is told."""
+        return None
+
+    def handshake(self, request: InboundRequest) -> Reply | None:  # noqa: ARG002  # for CRMs that shake hands
+        """Answer a request that only asks whether somebody is here, before any proof; None where it is no such.
+
+        Raises nothing, whatever the request.
+        """
+        return None
+
 
 def secret_bytes(secrets: Secrets) -> tuple[bytes, ...]:
     """Return the secrets as they are compared: UTF-8."""

@@ -63,19 +63,23 @@ class Hooks:
         await response(scope, receive, send)
 
     async def _answer(self, scope: Scope, receive: Receive) -> Response:
-        if scope["method"] != "POST":
-            return answer(HTTPStatus.METHOD_NOT_ALLOWED, "method_not_allowed", headers={"allow": "POST"})
         name = scope["path"].removeprefix(PREFIX)
         body = b""
+        configured = self._sources.get(name)
         try:
-            configured = self._sources.get(name)
             if configured is None:
                 raise UnknownSource("no source of that name is configured", hint="see `sources` in the configuration")
             headers = _headers(scope)
             body = await self._read(headers, receive)
-            receipt = await self._pipeline.receive(configured, self._inbound(scope, headers, body))
+            request = self._inbound(scope, headers, body)
+            if (greeting := configured.source.handshake(request)) is not None:
+                log.info("handshake", source=name, size=len(body))
+                return Response(greeting.body, greeting.status, greeting.headers)
+            if request.method != "POST":
+                return answer(HTTPStatus.METHOD_NOT_ALLOWED, "method_not_allowed", headers={"allow": "POST"})
+            receipt = await self._pipeline.receive(configured, request)
         except ServiceError as error:
-            return self._refuse(name, scope, len(body), error)
+            return self._refuse(name, configured, scope, len(body), error)
         if receipt.accepted:
             self._wake()
         log.info(
@@ -120,7 +124,9 @@ class Hooks:
         base = self._public_url or f"{scope['scheme']}://{headers.get('host', '')}"
         return InboundRequest(scope["method"], base + target, headers, body)
 
-    def _refuse(self, name: str, scope: Scope, size: int, error: ServiceError) -> Response:
+    def _refuse(
+        self, name: str, configured: ConfiguredSource | None, scope: Scope, size: int, error: ServiceError
+    ) -> Response:
         """Answer, and tell the operator why: a refused request of our own fault is no refusal, but it is logged."""
         status = status_of(error)
         shown = name[:SOURCE_SHOWN_MAX] if name.isprintable() and name.isascii() else "?"
@@ -129,7 +135,8 @@ class Hooks:
             names = sorted({key.decode("latin-1").lower() for key, _ in scope["headers"][:NAMES_MAX]})
             printable = " ".join(key for key in names if key.isprintable())
             self._refusals.add(Refusal(self._clock(), shown, f"{error.name}: {error.cause}", printable, size))
-        return problem(error)
+        reply = None if configured is None else configured.source.refuse(status.value)
+        return problem(error) if reply is None else Response(reply.body, reply.status, reply.headers)
 
 
 class Front(FastAPI):

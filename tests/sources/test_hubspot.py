@@ -17,7 +17,8 @@ from service.errors import ParseError, VerificationError
 from service.model import Action, InboundRequest
 from service.sources.base import Sample
 from service.sources.hubspot import HubSpotSource
-from tests.support.crm import NOW, URL, as_event, build, fixture, fixtures, hubspot_v1, hubspot_v2, hubspot_v3, post
+from tests.support.crm import NOW, URL, as_event, build, fixture, fixtures, post
+from tests.support.crms.hubspot import hubspot_v1, hubspot_v2, hubspot_v3
 
 SECRET = "yyyyyyyy-yyyy-yyyy-yyyy-yyyyyyyyyyyy"
 BODY = '[{"objectId":991,"propertyValue":"Zoë Größe ✓"}]'.encode()

@@ -5,7 +5,9 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any, Final
 
-from tests.support.crm import basic, hubspot_v3, plain_hmac
+from tests.support.crm import basic
+from tests.support.crms.generic import plain_hmac
+from tests.support.crms.hubspot import hubspot_v3
 
 PUBLIC_URL: Final = "https://hooks.northwind.example"
 PIPEDRIVE_PASSWORD: Final = "pd-7f3a9c51e0b24d68"

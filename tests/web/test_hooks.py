@@ -15,7 +15,7 @@ from service.main import real_clock
 from service.schema import deliveries, events, requests, source_marks
 from service.store.refusals import KEPT_MAX, WAITING_MAX
 from service.web.hooks import HEADERS_MAX, Hooks
-from tests.support.crm import hubspot_v3
+from tests.support.crms.hubspot import hubspot_v3
 from tests.support.log import rows
 from tests.support.service import Running, Shifted, configure, running
 from tests.support.wait import eventually

@@ -12,7 +12,8 @@ from service.model import Action, Change
 from service.paths import Path, PathError
 from service.sources.base import Sample
 from service.sources.generic import GenericSource, Parse
-from tests.support.crm import DATA, NOW, URL, as_event, build, fixture, fixtures, post, standard_webhooks
+from tests.support.crm import DATA, NOW, URL, as_event, build, fixture, fixtures, post
+from tests.support.crms.generic import standard_webhooks
 
 PARSE = {
     "event_id": "id",

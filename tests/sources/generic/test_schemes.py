@@ -18,7 +18,8 @@ from service.model import InboundRequest
 from service.sources.base import Sample
 from service.sources.generic import GenericSource
 from service.sources.generic.schemes import SIGNATURES_MAX
-from tests.support.crm import NOW, URL, build, mac, post, standard_webhooks
+from tests.support.crm import NOW, URL, build, mac, post
+from tests.support.crms.generic import standard_webhooks
 
 BODY = '{"id":"evt_01J9","contact":{"id":991,"first_name":"Zoë"}}'.encode()
 SECRET = "8f2c7a1d-current"

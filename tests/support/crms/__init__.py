@@ -1,0 +1,9 @@
+"""The CRMs by preset, a file each: how it signs, and one request of each way of proof."""
+
+from typing import Final
+
+from tests.support.crm import Crm
+from tests.support.crms import generic, hubspot, pipedrive
+
+CRMS: Final[tuple[Crm, ...]] = tuple(crm for module in (pipedrive, hubspot, generic) for crm in module.CRMS)
+"""Every way of proof that is under the contract; a preset that has none here fails the contract's own test."""
