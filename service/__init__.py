@@ -19,6 +19,7 @@ resolver    which ChartMogul contact is this?      limiter  a turn for each call
 sources     one file per CRM: verify, parse  mapping  CRM fields → ChartMogul fields
 coalesce    many events → one patch          retry    outcome → verdict
 store       the log: every SQL statement     chartmogul  the only code that talks to ChartMogul
+readback    the CRM's present record, where its events are thin; the only code that talks to CRMs
 schema      the tables; migrations beside it paths  the path language, pace  how fast an account is called
 times       what instants look like
 errors      the exception tree               model    the nouns

@@ -1,0 +1,8 @@
+"""Read-back: the CRM's present record, for events that say only that something changed; here is the register."""
+
+from typing import Any, Final
+
+from service.readback.base import Reader
+
+READERS: Final[dict[str, type[Reader[Any]]]] = {}
+"""The CRMs that can be asked for a record, by preset."""
