@@ -21,7 +21,7 @@ coalesce    many events → one patch          retry    outcome → verdict
 store       the log: every SQL statement     chartmogul  the only code that talks to ChartMogul
 readback    the CRM's present record, where its events are thin; the only code that talks to CRMs
 schema      the tables; migrations beside it paths  the path language, pace  how fast an account is called
-times       what instants look like
+times       what instants look like          wire     how HTTP answers are read
 errors      the exception tree               model    the nouns
 sandbox     a ChartMogul to try things on; knows nothing of the service
 

@@ -20,6 +20,7 @@ from pydantic import SecretStr
 
 from service import __version__
 from service.model import Json, Outcome, OutcomeKind, Record
+from service.wire import bounded_body, json_or_none, retry_after_s
 
 ANSWER_BYTES_MAX: Final = 4 * 1024 * 1024
 """Of an answer; a page of 200 contacts with long notes fits."""
@@ -170,24 +171,12 @@ class ChartMogul:
                     asyncio.timeout(self._call_timeout_s),
                     self._client.stream(method, path, content=content, params=params, headers=headers) as response,
                 ):
-                    return _outcome(response, await _read(response), sent)
+                    return _outcome(response, await bounded_body(response, ANSWER_BYTES_MAX), sent)
             except (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.ProxyError) as error:
                 return Outcome(OutcomeKind.UNREACHABLE, detail=type(error).__name__)
             except (httpx.HTTPError, TimeoutError) as error:
                 # The request, or a part of it, was sent: whether it was applied, nobody knows.
                 return Outcome(OutcomeKind.UNKNOWN, detail=type(error).__name__)
-
-
-async def _read(response: httpx.Response) -> bytes | None:
-    """Return the body, or None when it is longer than any answer we understand."""
-    chunks: list[bytes] = []
-    size = 0
-    async for chunk in response.aiter_bytes():
-        size += len(chunk)
-        if size > ANSWER_BYTES_MAX:
-            return None
-        chunks.append(chunk)
-    return b"".join(chunks)
 
 
 def _outcome(response: httpx.Response, body: bytes | None, sent: Record | Mapping[str, str] | None) -> Outcome:
@@ -204,14 +193,11 @@ def _outcome(response: httpx.Response, body: bytes | None, sent: Record | Mappin
     else:
         kind = _STATUSES.get(status, OutcomeKind.REJECTED)
     detail = _without_values(_text(document, body), sent)[:DETAIL_MAX]
-    return Outcome(kind, status, detail, _retry_after_s(response))
+    return Outcome(kind, status, detail, retry_after_s(response))
 
 
 def _document(body: bytes | None) -> Record | None:
-    try:
-        document = orjson.loads(body or b"")
-    except orjson.JSONDecodeError:
-        return None
+    document = json_or_none(body)
     return document if isinstance(document, dict) else None
 
 
@@ -225,12 +211,6 @@ def _text(document: Record | None, body: bytes | None) -> str:
             param = document.get("param")
             return f"{text} ({param})" if isinstance(param, str) else text
     return orjson.dumps(document.get("errors") or document).decode()
-
-
-def _retry_after_s(response: httpx.Response) -> float | None:
-    """Return the seconds that were asked for; a date, which ChartMogul was never seen to send, counts as nothing."""
-    text = response.headers.get("retry-after", "")
-    return float(text) if re.fullmatch(r"\d{1,6}(\.\d{1,3})?", text) else None
 
 
 def _search_failure(outcome: Outcome) -> Outcome:
