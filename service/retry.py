@@ -48,6 +48,10 @@ HINTS: Final[dict[OutcomeKind, str]] = {
     OutcomeKind.CONTACT_UNKNOWN: "create the contact in ChartMogul or mend `resolve`, then replay; or on_unknown: skip",
     OutcomeKind.CONTACT_AMBIGUOUS: "merge the contacts in ChartMogul, then replay; or on_ambiguous: first",
     OutcomeKind.UNMAPPABLE: "mend the mapping, then replay",
+    OutcomeKind.CRM_UNREACHABLE: "the record could not be read back; it is tried again by itself",
+    OutcomeKind.CRM_RATE_LIMITED: "other integrations use the CRM's API too; it is tried again by itself",
+    OutcomeKind.CRM_REFUSED: "check the credentials under read_back and what they may read; it goes on by itself",
+    OutcomeKind.CRM_REJECTED: "the CRM's API does not take the record's id or a mapped field; mend it, then replay",
     OutcomeKind.FAULT: "this is our fault: please report it with the log line of the attempt",
 }
 """What a person can do about each outcome."""
@@ -64,7 +68,13 @@ def decide(  # noqa: PLR0911  # one consequence for each outcome
         case OutcomeKind.RATE_LIMITED | OutcomeKind.OVERLOADED:
             slow_until = now + timedelta(seconds=_slow_s(outcome, history))
             return _again(outcome, history, now, retry_for, chance, slow_until)
-        case OutcomeKind.UNREACHABLE | OutcomeKind.UNKNOWN:
+        case (
+            OutcomeKind.UNREACHABLE
+            | OutcomeKind.UNKNOWN
+            | OutcomeKind.CRM_UNREACHABLE
+            | OutcomeKind.CRM_RATE_LIMITED
+            | OutcomeKind.CRM_REFUSED
+        ):
             return _again(outcome, history, now, retry_for, chance)
         case OutcomeKind.SERVER_ERROR:
             return _again(outcome, history, now, retry_for, chance, tries_max=SERVER_ERRORS_MAX)
@@ -81,6 +91,7 @@ def decide(  # noqa: PLR0911  # one consequence for each outcome
             | OutcomeKind.CONTACT_UNKNOWN
             | OutcomeKind.CONTACT_AMBIGUOUS
             | OutcomeKind.UNMAPPABLE
+            | OutcomeKind.CRM_REJECTED
         ):
             return Verdict(Next.DEAD, _reason(outcome), hint=hint)
         case _:

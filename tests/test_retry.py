@@ -20,7 +20,8 @@ SPENT: Final = History(200, NOW - RETRY_FOR)
 RELINKED: Final = History(1, NOW - timedelta(minutes=1), relinked=True)
 
 SLOWING: Final = (OutcomeKind.RATE_LIMITED, OutcomeKind.OVERLOADED)
-PATIENT: Final = (*SLOWING, OutcomeKind.UNREACHABLE, OutcomeKind.UNKNOWN)
+READING: Final = (OutcomeKind.CRM_UNREACHABLE, OutcomeKind.CRM_RATE_LIMITED, OutcomeKind.CRM_REFUSED)
+PATIENT: Final = (*SLOWING, OutcomeKind.UNREACHABLE, OutcomeKind.UNKNOWN, *READING)
 COUNTED: Final = (OutcomeKind.SERVER_ERROR, OutcomeKind.FAULT)
 
 D, R, L, X = Next.DONE, Next.RETRY, Next.RELINK, Next.DEAD
@@ -40,6 +41,10 @@ TABLE: Final = {
     OutcomeKind.CONTACT_UNKNOWN: (X, X, X, X),
     OutcomeKind.CONTACT_AMBIGUOUS: (X, X, X, X),
     OutcomeKind.UNMAPPABLE: (X, X, X, X),
+    OutcomeKind.CRM_UNREACHABLE: (R, R, X, R),
+    OutcomeKind.CRM_RATE_LIMITED: (R, R, X, R),
+    OutcomeKind.CRM_REFUSED: (R, R, X, R),
+    OutcomeKind.CRM_REJECTED: (X, X, X, X),
 }
 
 kinds = st.sampled_from(OutcomeKind)

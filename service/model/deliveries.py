@@ -35,6 +35,10 @@ class OutcomeKind(StrEnum):
     CONTACT_UNKNOWN = "contact_unknown"
     CONTACT_AMBIGUOUS = "contact_ambiguous"
     UNMAPPABLE = "unmappable"
+    CRM_UNREACHABLE = "crm_unreachable"
+    CRM_RATE_LIMITED = "crm_rate_limited"
+    CRM_REFUSED = "crm_refused"
+    CRM_REJECTED = "crm_rejected"
     FAULT = "fault"
 
 

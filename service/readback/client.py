@@ -1,0 +1,295 @@
+"""The only code that talks to CRMs: gathers ids into few calls, keeps the pace, and says what came of each record."""
+
+import asyncio
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from http import HTTPStatus
+from types import TracebackType
+from typing import Any, Final, Self
+from urllib.parse import urlsplit
+
+import httpx
+import orjson
+
+from service import __version__
+from service.errors import DeliveryError, Postponed
+from service.model import Json, Outcome, OutcomeKind
+from service.readback.base import Call, Reader, ReadError, Reading, TokenSpec
+from service.readback.tokens import Token
+from service.wire import bounded_body, json_or_none, retry_after_s
+
+ANSWER_BYTES_MAX: Final = 8 * 1024 * 1024
+"""Of an answer; a hundred records with long notes fit."""
+GATHER_S: Final = 0.02
+"""How long a call waits for further ids, where one call can take several."""
+REFUSED_HOLD_S: Final = 60.0
+"""How long nothing is asked after the credentials were refused: each try would fail alike."""
+LIMITED_HOLD_S: Final = 10.0
+"""The same after a 429 that does not say how long."""
+HOLD_S_MAX: Final = 3600.0
+"""More than an hour of Retry-After is not believed."""
+FUTURE_MAX: Final = timedelta(hours=1)
+"""A record's time of change further ahead of our clock than this is not believed: then the time of the read counts."""
+WRITE_TIMEOUT_S: Final = 10.0
+
+_GONE: Final = frozenset({HTTPStatus.NOT_FOUND, HTTPStatus.GONE})
+_STATUSES: Final[Mapping[int, OutcomeKind]] = {
+    401: OutcomeKind.CRM_REFUSED,
+    403: OutcomeKind.CRM_REFUSED,
+    407: OutcomeKind.CRM_UNREACHABLE,
+    408: OutcomeKind.CRM_UNREACHABLE,
+    429: OutcomeKind.CRM_RATE_LIMITED,
+}
+_HOLDS: Final = {OutcomeKind.CRM_REFUSED: REFUSED_HOLD_S, OutcomeKind.CRM_RATE_LIMITED: LIMITED_HOLD_S}
+
+Result = Reading | Outcome | Postponed | None
+"""What came of one record; None: it is gone."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Asked:
+    """One record that a delivery waits for."""
+
+    object_id: str
+    result: asyncio.Future[Result]
+
+
+@dataclass(frozen=True, slots=True)
+class _Answer:
+    """What a call brought: a document, nothing because all of its records are gone, or an outcome."""
+
+    document: Json = None
+    gone: bool = False
+    failure: Outcome | None = None
+
+
+class ReadBack:
+    """The present records of one source's CRM. Reading changes nothing there, so whatever fails may be asked again.
+
+    ``fields`` are the names that the mapping and the way of resolving need. At most ``reader.parallel`` calls run at
+    once, ``reader.rate_per_s`` begin a second, and each asks for as many of the waiting records as the CRM allows.
+    """
+
+    def __init__(
+        self,
+        reader: Reader[Any],
+        *,
+        fields: Sequence[str],
+        connect_timeout_s: float,
+        read_timeout_s: float,
+        clock: Callable[[], datetime],
+    ) -> None:
+        self.reader = reader
+        self.trouble: Outcome | None = None
+        """Why the last call failed, None once one worked."""
+        self._fields = tuple(fields)
+        self._clock = clock
+        grant = reader.grant
+        self._token = None if grant is None else Token(grant)
+        self._renewing = asyncio.Lock()
+        self._places = asyncio.Semaphore(reader.parallel)
+        self._waiting: deque[_Asked] = deque()
+        self._next_at = 0.0
+        self._held_until: datetime | None = None
+        self._stopped = False
+        self._call_timeout_s = connect_timeout_s + read_timeout_s
+        self._client = httpx.AsyncClient(
+            base_url=reader.spec.base_url or reader.host,
+            headers={"user-agent": f"crm-to-chartmogul/{__version__}", "accept": "application/json"},
+            timeout=httpx.Timeout(read_timeout_s, connect=connect_timeout_s, write=WRITE_TIMEOUT_S),
+            limits=httpx.Limits(max_connections=reader.parallel, max_keepalive_connections=reader.parallel),
+            verify=httpx.create_ssl_context(),
+            follow_redirects=False,
+            trust_env=False,
+        )
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self._client.aclose()
+
+    async def read(self, object_id: str) -> Reading | None:
+        """Return the record as the CRM has it now, with the time that it is of; None if it is gone.
+
+        Raises DeliveryError with an outcome ``CRM_…``, or Postponed while nothing is asked or another's call that had
+        this record too was broken off.
+        """
+        asked = _Asked(object_id, asyncio.get_running_loop().create_future())
+        self._waiting.append(asked)
+        try:
+            async with self._places:
+                while asked in self._waiting:
+                    await self._turn()
+                    if batch := self._take():
+                        await self._ask(batch)
+        finally:
+            if asked in self._waiting:
+                self._waiting.remove(asked)
+        match await asked.result:
+            case Outcome() as outcome:
+                raise DeliveryError(outcome)
+            case Postponed() as postponed:
+                raise postponed
+            case result:
+                return result
+
+    async def probe(self) -> Outcome:
+        """Try the credentials, and say what came of it: APPLIED, UNCHANGED where this CRM has no call for that."""
+        call = self.reader.probe()
+        if call is None:
+            return Outcome(OutcomeKind.UNCHANGED, detail="not tried")
+        return (await self._call(call)).failure or Outcome(OutcomeKind.APPLIED)
+
+    def stop(self) -> None:
+        """Ask nothing more: the service is stopping, and reading changes nothing."""
+        self._stopped = True
+
+    async def _turn(self) -> None:
+        """Wait until the next call may begin. Raises Postponed while none may."""
+        self._refuse_while_held()
+        loop = asyncio.get_running_loop()
+        gather_s = GATHER_S if self.reader.batch_max > 1 else 0.0
+        at = max(self._next_at, loop.time() + gather_s)
+        self._next_at = at + 1 / self.reader.rate_per_s
+        await asyncio.sleep(at - loop.time())
+        self._refuse_while_held()
+
+    def _refuse_while_held(self) -> None:
+        now = self._clock()
+        if self._stopped:
+            raise Postponed(now)
+        if self._held_until is not None and now < self._held_until:
+            raise Postponed(self._held_until)
+
+    def _take(self) -> list[_Asked]:
+        return [self._waiting.popleft() for _ in range(min(self.reader.batch_max, len(self._waiting)))]
+
+    async def _ask(self, batch: Sequence[_Asked]) -> None:
+        """Read the records of a batch, for everybody who waits for one of them."""
+        results: Mapping[str, Result] = {}
+        try:
+            results = await self._read_all(list(dict.fromkeys(asked.object_id for asked in batch)))
+        finally:
+            broken_off = Postponed(self._clock())
+            for asked in batch:
+                if not asked.result.done():
+                    asked.result.set_result(results.get(asked.object_id, broken_off))
+
+    async def _read_all(self, object_ids: Sequence[str]) -> dict[str, Result]:
+        asked_at = self._clock()
+        answer = await self._call(self.reader.call(object_ids, self._fields))
+        failure = answer.failure
+        if failure is not None and failure.kind is OutcomeKind.CRM_REJECTED and len(object_ids) > 1:
+            return await self._one_by_one(object_ids)
+        if failure is not None:
+            return dict.fromkeys(object_ids, failure)
+        if answer.gone:
+            return dict.fromkeys(object_ids)
+        try:
+            found = self.reader.read(answer.document, object_ids)
+        except ReadError as error:
+            return dict.fromkeys(object_ids, self._failed(Outcome(OutcomeKind.CRM_UNREACHABLE, detail=str(error))))
+        return {one: _as_of(found[one], asked_at) if one in found else None for one in object_ids}
+
+    async def _one_by_one(self, object_ids: Sequence[str]) -> dict[str, Result]:
+        """Ask for each by itself: one that the CRM does not take must not cost the others."""
+        results: dict[str, Result] = {}
+        for object_id in object_ids:
+            try:
+                await self._turn()
+            except Postponed as postponed:
+                results[object_id] = postponed
+            else:
+                results |= await self._read_all([object_id])
+        return results
+
+    async def _call(self, call: Call) -> _Answer:
+        token = await self._access()
+        if isinstance(token, Outcome):
+            return _Answer(failure=token)
+        answer = await self._send(call, token)
+        if self._token is not None and answer.failure is not None and answer.failure.status == HTTPStatus.UNAUTHORIZED:
+            self._token.forget()  # it may have been revoked before its time
+            token = await self._access()
+            if isinstance(token, Outcome):
+                return _Answer(failure=token)
+            answer = await self._send(call, token)
+        if answer.failure is None:
+            self.trouble = None
+        else:
+            self._failed(answer.failure)
+        return answer
+
+    async def _access(self) -> str | Outcome:
+        """Return an access token, or the outcome that kept it from us."""
+        if self._token is None:
+            spec = self.reader.spec
+            return spec.token.get_secret_value() if isinstance(spec, TokenSpec) else ""
+        async with self._renewing:
+            now = self._clock()
+            if (token := self._token.valid(now)) is not None:
+                return token
+            grant = self._token.grant
+            url = grant.url if self.reader.spec.base_url is None else urlsplit(grant.url).path
+            answer = await self._exchange(self._client.build_request("POST", url, data=dict(grant.form)))
+            if answer.failure is not None:
+                refused = answer.failure.kind is OutcomeKind.CRM_REJECTED  # by RFC 6749, 400 is its refusal
+                kind = OutcomeKind.CRM_REFUSED if refused else answer.failure.kind
+                return self._failed(replace(answer.failure, kind=kind, detail="no access token"))
+            try:
+                self._token.take(answer.document, now=now)
+            except ReadError as error:
+                return self._failed(Outcome(OutcomeKind.CRM_REFUSED, detail=str(error)))
+            return self._token.valid(now) or self._failed(Outcome(OutcomeKind.CRM_REFUSED, detail="no lasting token"))
+
+    async def _send(self, call: Call, token: str) -> _Answer:
+        content = None if call.body is None else orjson.dumps(call.body)
+        headers = {**self.reader.headers(token), **({} if content is None else {"content-type": "application/json"})}
+        request = self._client.build_request(
+            call.method, call.path, params=call.params or None, content=content, headers=headers
+        )
+        return await self._exchange(request)
+
+    async def _exchange(self, request: httpx.Request) -> _Answer:
+        try:
+            async with asyncio.timeout(self._call_timeout_s):
+                response = await self._client.send(request, stream=True)
+                try:
+                    return _answer(response, await bounded_body(response, ANSWER_BYTES_MAX))
+                finally:
+                    await response.aclose()
+        except (httpx.HTTPError, TimeoutError) as error:
+            return _Answer(failure=Outcome(OutcomeKind.CRM_UNREACHABLE, detail=type(error).__name__))
+
+    def _failed(self, outcome: Outcome) -> Outcome:
+        """Remember why, and ask nothing for a while where asking again would fail alike."""
+        self.trouble = outcome
+        if (hold_s := _HOLDS.get(outcome.kind)) is not None:
+            asked_s = min(outcome.retry_after_s or hold_s, HOLD_S_MAX)
+            self._held_until = self._clock() + timedelta(seconds=asked_s)
+        return outcome
+
+
+def _answer(response: httpx.Response, body: bytes | None) -> _Answer:
+    status, document = response.status_code, json_or_none(body)
+    if response.is_success and (document is not None or body == b""):
+        return _Answer(document)
+    if status in _GONE and document is not None:  # else whoever answers there, it is not the CRM
+        return _Answer(gone=True)
+    known = _STATUSES.get(status)
+    if known is None:
+        rejected = response.is_client_error and status not in _GONE
+        known = OutcomeKind.CRM_REJECTED if rejected else OutcomeKind.CRM_UNREACHABLE
+    detail = "an answer that is not JSON" if document is None else "see the CRM's log of API calls"
+    return _Answer(failure=Outcome(known, status, detail, retry_after_s(response)))
+
+
+def _as_of(reading: Reading, asked_at: datetime) -> Reading:
+    """Say of when a record is: its own time of change, or where it has none that can be, when it was asked for."""
+    at = reading.updated_at
+    return reading if at is not None and at <= asked_at + FUTURE_MAX else replace(reading, updated_at=asked_at)
