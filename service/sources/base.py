@@ -8,7 +8,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Annotated, ClassVar, Final, Generic, TypeVar
+from typing import Annotated, ClassVar, Final, Generic, Self, TypeVar
 
 import orjson
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr
@@ -159,9 +159,14 @@ class Source(ABC, Generic[AuthT]):
     usual_settle: ClassVar[Settle] = AT_ONCE
     """How long further changes of a contact are waited for, where the configuration does not say."""
 
-    def __init__(self, name: str, auth: AuthT | None, parse: Strict | None = None) -> None:  # noqa: ARG002  # presets with Parse keep it
+    def __init__(self, name: str, auth: AuthT | None, parse: Strict | None = None) -> None:
         self.name = name
         self.auth = auth
+        self._configured_parse = parse
+
+    def proved_by(self, auth: AuthT) -> Self:
+        """Return the same source with other credentials; raise ValueError where they cannot be credentials."""
+        return type(self)(self.name, auth, self._configured_parse)
 
     @property
     def signs_url(self) -> bool:
