@@ -67,10 +67,12 @@ class Comparison:
 def newest(mapped: Sequence[tuple[Event, Mapped]]) -> dict[str, Planned]:
     """Choose the newest value of each field. The order in which events are given does not matter."""
     chosen: dict[str, Planned] = {}
-    for event, result in sorted(mapped, key=lambda pair: pair[0].order):
+    for event, result in mapped:
         rules = {trace.target: trace.rule for trace in result.traces}
         for name, value in result.fields.items():
-            chosen[name] = Planned(value, event.order, event.id, rules.get(name))
+            order = _order(event, result, name)
+            if name not in chosen or chosen[name].order < order:
+                chosen[name] = Planned(value, order, event.id, rules.get(name))
     return chosen
 
 
@@ -128,6 +130,11 @@ def sure_of(fields: Mapping[str, Confirmed], doubts: Sequence[Doubt]) -> dict[st
         if name in fields and not same_value(fields[name].value, carried.value)
     }
     return {name: replace(one, certain=False) if name in unsure else one for name, one in fields.items()}
+
+
+def _order(event: Event, result: Mapped, name: str) -> Order:
+    """Return what newest wins goes by for one field of an event."""
+    return (result.order_keys.get(name, event.order_key), event.id)
 
 
 def patch_body(fields: Record, *, clear_with: str | None = None) -> dict[str, Json]:
@@ -276,7 +283,7 @@ def _end(
     if not result.fields:
         return Disposition(event.id, EventState.IGNORED, "no mapped field in it")
     for name in result.fields:
-        own = Planned(None, event.order, event.id)
+        own = Planned(None, _order(event, result, name), event.id)
         winner, overtaken_by = chosen[name].event_id, _overtaken(own, known.get(name))
         if overtaken_by is not None:
             return Disposition(event.id, EventState.MERGED, "a newer value was delivered before", overtaken_by)

@@ -1,13 +1,15 @@
 """The rules from configuration: a CRM's fields become ChartMogul's, purely, within bounds, and with every step told."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from service.mapping.condition import Condition
 from service.mapping.rule import Rule
 from service.mapping.spec import ConditionSpec, MappingSpec
 from service.model import Change, Json, Mapped, Record
+from service.paths import Path
 
-__all__ = ["Condition", "ConditionSpec", "Mapping", "MappingSpec", "Rules"]
+__all__ = ["Condition", "ConditionSpec", "Mapping", "MappingSpec", "Rules", "heads"]
 
 
 class Mapping:
@@ -21,7 +23,8 @@ class Mapping:
         self.spec = spec
         self._rules = tuple(Rule(target, rule) for target, rule in spec.rules())
         self.targets = tuple(rule.target for rule in self._rules)
-        self.needs = frozenset(path.head for rule in self._rules for path in rule.paths if path.head is not None)
+        self._inputs = tuple(heads(rule.paths) for rule in self._rules)
+        self.needs = frozenset().union(*self._inputs)
 
     def apply(self, change: Change) -> Mapped:
         """Map one change. Total: what cannot be used is a fault or a skip in the result, never an exception."""
@@ -36,23 +39,58 @@ class Mapping:
         return Mapped(fields, traces, tuple(faults))
 
 
+    def lacks(self, change: Change) -> bool:
+        """Say whether a rule needs a field of the record that a change does not carry.
+
+        Where it is known what changed, only the rules count that read something of it.
+        """
+        there = change.values.keys()
+        if change.changed_fields is None:
+            return not self.needs <= there
+        return any(inputs & there and not inputs <= there for inputs in self._inputs)
+
+
 @dataclass(frozen=True, slots=True)
 class Rules:
     """What becomes of a source's changes: which of them are delivered, and what they say to ChartMogul.
 
-    ``document`` is what was written of both, so that they can be kept, and made again from it.
+    ``deleted`` is what a deletion says, None where it says nothing. ``document`` is what was written of all that, so
+    that it can be kept, and the rules made again from it.
     """
 
     mapping: Mapping
     when: Condition | None
     document: Record = field(repr=False)
+    deleted: Mapping | None = None
 
     @classmethod
     def parse(cls, document: Record) -> "Rules":
-        """Make rules from ``{"mapping": …, "when": …}`` as they were checked before; the latter may be missing."""
-        when = document.get("when")
+        """Make rules from ``{"mapping": …, "when": …, "on_deleted": …}`` as they were checked before.
+
+        All but the mapping may be missing.
+        """
+        when, deleted = document.get("when"), document.get("on_deleted")
         return cls(
             Mapping(MappingSpec.model_validate(document["mapping"])),
             None if when is None else Condition(ConditionSpec.model_validate(when)),
             document,
+            None if deleted is None else Mapping(MappingSpec.model_validate(deleted)),
         )
+
+    @property
+    def needs(self) -> frozenset[str]:
+        """The record's fields that a change must have so that the rules can be applied."""
+        return self.mapping.needs | self._asked
+
+    def lacks(self, change: Change) -> bool:
+        """Say whether a thin change leaves out what a mapped field or the filter needs."""
+        return change.thin and (not self._asked <= change.values.keys() or self.mapping.lacks(change))
+
+    @property
+    def _asked(self) -> frozenset[str]:
+        return frozenset() if self.when is None else heads(self.when.paths)
+
+
+def heads(paths: Iterable[Path]) -> frozenset[str]:
+    """Return the record's fields that paths start at."""
+    return frozenset(path.head for path in paths if path.head is not None)

@@ -156,11 +156,13 @@ class Mapped:
     """What a mapping makes of one change: target field → value (None clears), how, and what failed.
 
     A custom attribute's target is ``custom.<name>``. With any fault the event as a whole cannot be mapped.
+    ``order_keys`` names the fields that are of another time than the event, such as those of a record read back since.
     """
 
     fields: Record = field(repr=False)
     traces: tuple[Trace, ...] = ()
     faults: tuple[str, ...] = ()
+    order_keys: Mapping[str, int] = field(default_factory=dict)
 
 
 class Priority(IntEnum):
