@@ -24,12 +24,14 @@ from sqlalchemy import make_url
 
 from service import __version__, chartmogul
 from service.chartmogul import ChartMogul
+from service.conclusion import Policy
 from service.config import Config
 from service.config.settings import Account, Settings
 from service.errors import ServiceError, StoreError, StoreUnavailable
 from service.limiter import Limiter
 from service.operations.retention import Keep, sweep
-from service.pipeline import Pipeline, Policy
+from service.pipeline import Pipeline
+from service.readback.client import ReadBack
 from service.resolver import Resolver
 from service.store import Store
 from service.web.health import Health, health_routes
@@ -66,6 +68,7 @@ class Service:
     pipeline: Pipeline
     worker: Worker
     sinks: dict[str, ChartMogul]
+    readbacks: dict[str, ReadBack]
     clock: Callable[[], datetime]
 
 
@@ -100,10 +103,21 @@ def build(config: Config, *, clock: Callable[[], datetime] = real_clock) -> Serv
         clear_with="" if settings.clear_with == "blank" else None,
         config_version=config.version,
     )
+    readbacks = {
+        name: ReadBack(
+            configured.reader,
+            fields=configured.needs,
+            connect_timeout_s=settings.connect_timeout_s,
+            clock=clock,
+        )
+        for name, configured in config.sources.items()
+        if configured.reader is not None
+    }
     pipeline = Pipeline(
         store=store,
         sources=config.sources,
         sinks=sinks,
+        readbacks=readbacks,
         resolver=Resolver(sinks),
         policy=policy,
         clock=clock,
@@ -113,12 +127,15 @@ def build(config: Config, *, clock: Callable[[], datetime] = real_clock) -> Serv
         pipeline,
         store,
         parallel={name: account.parallel for name, account in accounts.items()},
-        stop_waiting=[limiter.stop for limiter in limiters.values()],
+        stop_waiting=[
+            *(limiter.stop for limiter in limiters.values()),
+            *(readback.stop for readback in readbacks.values()),
+        ],
         owner=f"{socket.gethostname()[:40]}:{os.getpid()}:{secrets.token_hex(4)}",
         lease=timedelta(seconds=settings.lease_s),
         clock=clock,
     )
-    return Service(config, store, pipeline, worker, sinks, clock)
+    return Service(config, store, pipeline, worker, sinks, readbacks, clock)
 
 
 def create_app(config: Config, *, clock: Callable[[], datetime] = real_clock) -> FastAPI:
@@ -138,6 +155,8 @@ def create_app(config: Config, *, clock: Callable[[], datetime] = real_clock) ->
         async with contextlib.AsyncExitStack() as stack:
             for sink in service.sinks.values():
                 await stack.enter_async_context(sink)
+            for readback in service.readbacks.values():
+                await stack.enter_async_context(readback)
             stack.push_async_callback(service.store.close)
             migrated = await _prepare(service)
             flusher = asyncio.create_task(_flush_refusals(service.store))

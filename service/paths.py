@@ -120,6 +120,11 @@ class Path:
         return _walk(document, self.steps)
 
 
+def heads(paths: Iterable[Path]) -> frozenset[str]:
+    """Return the record's fields that paths start at."""
+    return frozenset(path.head for path in paths if path.head is not None)
+
+
 def is_scalar(value: Json) -> bool:
     """Say whether the value is text, a number or a boolean: something that has a text of its own."""
     return isinstance(value, str | int | float)

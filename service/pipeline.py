@@ -3,20 +3,19 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from types import MappingProxyType
-from typing import Any, Final, assert_never
+from typing import Any, Final
 
 from service import retry
+from service.admission import EVERYTHING, Admission
 from service.chartmogul import ChartMogul
-from service.coalesce import Plan, again_at, compare, doubts_after, newest, patch_body, plan, sure_of
+from service.coalesce import Plan, newest, patch_body, plan
+from service.conclusion import Policy, Tried, conclude
 from service.errors import DeliveryError, Postponed
 from service.mapping import Rules
 from service.model import (
-    NOTHING_KNOWN,
+    Action,
     Arrival,
-    Attempt,
     Conclusion,
-    Confirmed,
     Delivery,
     Disposition,
     Doubt,
@@ -31,23 +30,21 @@ from service.model import (
     OutcomeKind,
     Owed,
     Receipt,
-    Record,
     Settle,
     Verdict,
 )
-from service.resolver import OnAmbiguous, OnUnknown, Resolved, Resolver, ResolveStep
+from service.readback.base import Reader
+from service.readback.client import ReadBack
+from service.resolver import ByLink, OnAmbiguous, OnUnknown, Resolved, Resolver, ResolveStep, needed_by
 from service.sources.base import Source
 from service.store import Store
 from service.store.opening import CrmRecord
+from service.translate import ReadRecord, Settled, lacks, translate
 
-DOUBTFUL: Final = frozenset({OutcomeKind.UNKNOWN, OutcomeKind.SERVER_ERROR, OutcomeKind.OVERLOADED})
-"""Outcomes after which a PATCH may have been applied all the same."""
-EMAIL_MAX: Final = 320
-"""Characters of an email."""
-IN_A_BURST: Final = Settle(timedelta(seconds=1), timedelta(seconds=10))
-"""How long a contact that changed again during its own PATCH waits for more: it is likely to go on changing."""
 BUSY_WAIT: Final = timedelta(milliseconds=250)
 """How long a delivery waits while another one has its contact."""
+FORGOTTEN: Final = "privacy deletion in the CRM: what was kept of the record is erased"
+NOT_CONFIGURED: Final = "its source is no longer configured; put it back, then replay"
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,30 +59,20 @@ class ConfiguredSource:
     on_unknown: OnUnknown
     on_ambiguous: OnAmbiguous
     settle: Settle
+    admission: Admission = EVERYTHING
+    reader: Reader[Any] | None = None
+    """How the CRM's present record is read, None where it is not."""
 
+    @property
+    def needs(self) -> tuple[str, ...]:
+        """The record's fields that the rules and the way of resolving read, in alphabetical order."""
+        return tuple(sorted(self.rules.needs.union(*map(needed_by, self.resolve))))
 
-@dataclass(frozen=True, slots=True)
-class Settled:
-    """The events of a delivery after mapping: those to send, and those that ended on the way."""
-
-    mapped: tuple[tuple[Event, Mapped], ...]
-    ended: tuple[Disposition, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Tried:
-    """How far a try came: the contact that it held, what was known of it and planned for it, and when.
-
-    ``in_doubt`` says that the record's contact was in doubt before.
-    """
-
-    in_doubt: bool = False
-    uuid: str | None = None
-    link: Link | None = None
-    known: Known = NOTHING_KNOWN
-    planned: Plan | None = None
-    planned_at: datetime | None = None
-    fresh: Record | None = None
+    def to_find(self, link: Link | None) -> tuple[frozenset[str], ...]:
+        """Return for each step of resolving the fields that it needs; none where the contact is known already."""
+        if link is not None and any(isinstance(step, ByLink) for step in self.resolve):
+            return ()
+        return tuple(needed for step in self.resolve if (needed := needed_by(step)))
 
 
 class Pipeline:
@@ -97,14 +84,16 @@ class Pipeline:
         store: Store,
         sources: Mapping[str, ConfiguredSource],
         sinks: Mapping[str, ChartMogul],
+        readbacks: Mapping[str, ReadBack],
         resolver: Resolver,
-        policy: "Policy",
+        policy: Policy,
         clock: Callable[[], datetime],
         chance: Callable[[], float],
     ) -> None:
         self._store = store
         self._sources = sources
         self._sinks = sinks
+        self._readbacks = readbacks
         self._resolver = resolver
         self._policy = policy
         self._clock = clock
@@ -116,7 +105,7 @@ class Pipeline:
         now = self._clock()
         source = configured.source
         source.verify(request, now=now)
-        changes = source.parse(request)
+        changes = configured.admission.admit(source.parse(request))
         arrival = Arrival(configured.name, configured.account, now, source.redact(request), changes, configured.settle)
         return await self._store.intake.append(arrival)
 
@@ -125,9 +114,12 @@ class Pipeline:
         started_at = self._clock()
         owed = await self._store.deliveries.pending(delivery)
         configured = self._sources.get(delivery.source)
-        settled, tried = Settled((), ()), Tried(owed.in_doubt)
+        if any(event.change.action is Action.PRIVACY_DELETED for event in owed.events):
+            return await self._forget(delivery, started_at, owed)
+        settled, tried = _unmapped(owed), Tried(owed.in_doubt)
         try:
-            settled = map_events(configured, owed.events, past=await self._past_rules(owed.events))
+            owed = await self._follow_merges(delivery, owed)
+            settled = await self._translate(configured, delivery, owed)
             if configured is None or not (settled.mapped or owed.in_doubt):
                 return await self._conclude(delivery, started_at, settled, Outcome(OutcomeKind.UNCHANGED), tried)
             resolved = await self._resolve(delivery, configured, owed, settled)
@@ -141,7 +133,7 @@ class Pipeline:
         except Postponed as wait:
             await self._store.deliveries.release(delivery, due_at=wait.until)
             return None
-        except DeliveryError as error:  # unknown contact, ambiguous, or a search that failed
+        except DeliveryError as error:  # unknown contact, ambiguous, or something that could not be read
             return await self._conclude(delivery, started_at, settled, error.outcome, tried)
         return await self._conclude(delivery, started_at, settled, outcome, tried)
 
@@ -149,9 +141,8 @@ class Pipeline:
         """Record a fault of our own as an attempt, so that a poisoned event is not tried without end."""
         now = self._clock()
         owed = await self._store.deliveries.pending(delivery)
-        settled = Settled(tuple((event, Mapped({})) for event in owed.events), ())
         fault = Outcome(OutcomeKind.FAULT, detail=cause)
-        return await self._conclude(delivery, now, settled, fault, Tried(owed.in_doubt))
+        return await self._conclude(delivery, now, _unmapped(owed), fault, Tried(owed.in_doubt))
 
     async def give_up(self, delivery: Delivery) -> None:
         """Give back a delivery that was broken off: what was sent of it, nobody knows."""
@@ -167,6 +158,36 @@ class Pipeline:
             await self._store.accounts.key_works(account)
         return outcome.kind is OutcomeKind.APPLIED
 
+    async def _forget(self, delivery: Delivery, started_at: datetime, owed: Owed) -> Conclusion | None:
+        """Erase what is kept of a record whose CRM forgot it; None if the lease was lost meanwhile."""
+        if not await self._store.eraser.forget(delivery, now=self._clock()):
+            return None
+        settled = Settled(ended=tuple(Disposition(event.id, EventState.IGNORED, FORGOTTEN) for event in owed.events))
+        return await self._conclude(delivery, started_at, settled, Outcome(OutcomeKind.UNCHANGED), Tried())
+
+    async def _follow_merges(self, delivery: Delivery, owed: Owed) -> Owed:
+        """Let links follow the records that survive a merge, and return what is owed with the link as it is then."""
+        link = owed.link
+        for change in (event.change for event in owed.events):
+            survivor = change.merged_into or delivery.object_id
+            absorbed = change.merged_from if change.merged_into is None else (delivery.object_id,)
+            if not absorbed or absorbed == (survivor,):
+                continue
+            followed = await self._store.links.follow(delivery.source, survivor, absorbed, now=self._clock())
+            link = followed if survivor == delivery.object_id else None
+        return replace(owed, link=link)
+
+    async def _translate(self, configured: ConfiguredSource | None, delivery: Delivery, owed: Owed) -> Settled:
+        """Map the events, over the record as its CRM has it now where they say too little by themselves."""
+        if configured is None:
+            return Settled(ended=tuple(Disposition(event.id, EventState.DEAD, NOT_CONFIGURED) for event in owed.events))
+        past = await self._past_rules(owed.events)
+        read: ReadRecord | None = None
+        readback = self._readbacks.get(delivery.source)
+        if readback is not None and lacks(configured.rules, owed.events, configured.to_find(owed.link)):
+            read = ReadRecord(await readback.read(delivery.object_id))
+        return translate(configured.rules, owed.events, past=past, read=read)
+
     async def _resolve(
         self, delivery: Delivery, configured: ConfiguredSource, owed: Owed, settled: Settled
     ) -> Resolved:
@@ -174,9 +195,10 @@ class Pipeline:
             return Resolved(owed.link)
         # All of them: one that has nothing to send may still be the one that names the person.
         newest_first = sorted(owed.events, key=lambda event: event.order, reverse=True)
+        record = [] if settled.record is None else [settled.record]
         return await self._resolver.resolve(
             configured.resolve,
-            [event.change for event in newest_first],
+            [*record, *(event.change for event in newest_first)],
             account=delivery.account,
             link=owed.link,
             on_ambiguous=configured.on_ambiguous,
@@ -233,152 +255,6 @@ class Pipeline:
         return verdict
 
 
-@dataclass(frozen=True, slots=True)
-class Policy:
-    """What is decided by settings rather than by the flow."""
-
-    retry_for: timedelta
-    late: timedelta
-    """How long after its call was given up a PATCH may still land."""
-    clear_with: str | None
-    config_version: str
-
-
-def map_events(
-    configured: ConfiguredSource | None,
-    events: Sequence[Event],
-    *,
-    past: Mapping[tuple[str, str], Rules | None] = MappingProxyType({}),
-) -> Settled:
-    """Map a contact's events. Filtered ones end as ignored, unmappable ones as dead; the rest go on.
-
-    ``past`` holds the rules of earlier configurations, for events that a replay wants mapped by them.
-    """
-    if configured is None:
-        reason = "its source is no longer configured; put it back, then replay"
-        return Settled((), tuple(Disposition(event.id, EventState.DEAD, reason) for event in events))
-    mapped: list[tuple[Event, Mapped]] = []
-    ended: list[Disposition] = []
-    for event in events:
-        version = event.replay_version
-        rules = configured.rules if version is None else past.get((version, event.source))
-        if rules is None:
-            reason = f"the configuration {version} is not kept; replay it with the present one"
-            ended.append(Disposition(event.id, EventState.DEAD, reason))
-            continue
-        if rules.when is not None and not rules.when.holds(event.change):
-            ended.append(Disposition(event.id, EventState.IGNORED, "filtered out by `when`"))
-            continue
-        result = rules.mapping.apply(event.change)
-        if result.faults:
-            ended.append(Disposition(event.id, EventState.DEAD, f"cannot be mapped: {'; '.join(result.faults)}"))
-        elif not result.fields:
-            ended.append(Disposition(event.id, EventState.IGNORED, "no mapped field in it"))
-        else:
-            mapped.append((event, result))
-    return Settled(tuple(mapped), tuple(ended))
-
-
-def conclude(  # everything that a conclusion is made of
-    outcome: Outcome,
-    verdict: Verdict,
-    settled: Settled,
-    tried: Tried,
-    *,
-    started_at: datetime,
-    now: datetime,
-    policy: Policy,
-) -> Conclusion:
-    """Say what a try leaves in the log, once it is decided what follows from it; pure."""
-    planned, done = tried.planned, verdict.next is Next.DONE
-    if done and planned is None:
-        verdict = Verdict(Next.SKIP, "nothing in it is for ChartMogul", hint="see the reason of each event")
-    sent = {} if planned is None else planned.send
-    answer = outcome.answer if done else None
-    compared = None if answer is None else compare({name: one.value for name, one in sent.items()}, answer)
-    if compared is not None and compared.adjusted:
-        outcome = replace(outcome, detail=f"ChartMogul stored another value in {', '.join(compared.adjusted)}")
-    confirmed: dict[str, Confirmed] = {}
-    doubts = tried.known.doubts
-    again: datetime | None = None
-    if done and planned is not None and tried.planned_at is not None:
-        doubts = doubts_after(tried.known, since=tried.planned_at)
-        stands = _confirmed(planned, now, compared.ignored if compared else ())
-        confirmed = sure_of({**planned.kept, **stands}, doubts)
-        again = again_at(doubts, {**tried.known.fields, **confirmed})
-    elif outcome.kind is OutcomeKind.UNKNOWN and sent:
-        doubts = (*doubts, Doubt(now + policy.late, {name: one.carried for name, one in sent.items()}))
-    if verdict.next in {Next.DEAD, Next.SKIP} and settled.mapped:
-        # The events end here, and must not take along what the contact is still owed because of a doubt.
-        again = now if planned is None and tried.in_doubt else again_at(doubts, tried.known.fields)
-    return Conclusion(
-        Attempt(started_at, _milliseconds(now - started_at), outcome, tried.uuid, tuple(sent)),
-        verdict,
-        dispositions=(*_ended(settled, verdict, found=_stays_found(outcome, tried)), *_ends(settled, planned, verdict)),
-        link=tried.link,
-        confirmed=confirmed,
-        uncertain=tuple(sent) if outcome.kind in DOUBTFUL else (),
-        doubts=doubts,
-        doubts_seen=tried.known.doubts,
-        again_at=again,
-        settle=IN_A_BURST,
-        email=_email(answer or tried.fresh),
-        ignored_attributes=tuple(name.partition(".")[2] for name in compared.ignored) if compared else (),
-        config_version=policy.config_version,
-    )
-
-
-def _ended(settled: Settled, verdict: Verdict, *, found: bool) -> tuple[Disposition, ...]:
-    """Say where those end that have nothing to send: with the others, since they may be the ones that name the person.
-
-    Else those that are left of a delivery could not be tried again, nor replayed.
-    """
-    if verdict.next in {Next.RETRY, Next.RELINK}:
-        return tuple(end for end in settled.ended if end.state is EventState.DEAD)
-    if verdict.next is Next.DEAD and settled.mapped and not found:
-        return tuple(
-            end if end.state is EventState.DEAD else Disposition(end.event_id, EventState.DEAD, verdict.reason)
-            for end in settled.ended
-        )
-    return settled.ended
-
-
-def _stays_found(outcome: Outcome, tried: Tried) -> bool:
-    """Say whether the next try will know the contact by its link."""
-    return tried.link is not None and outcome.kind is not OutcomeKind.CONTACT_GONE
-
-
-def _ends(settled: Settled, planned: Plan | None, verdict: Verdict) -> tuple[Disposition, ...]:
-    match verdict.next:
-        case Next.DONE:
-            return planned.dispositions if planned is not None else ()
-        case Next.RETRY | Next.RELINK:
-            return ()
-        case Next.DEAD:
-            return tuple(Disposition(event.id, EventState.DEAD, verdict.reason) for event, _ in settled.mapped)
-        case Next.SKIP:
-            return tuple(Disposition(event.id, EventState.IGNORED, verdict.reason) for event, _ in settled.mapped)
-        case _:
-            assert_never(verdict.next)
-
-
-def _confirmed(planned: Plan, now: datetime, ignored: Sequence[str]) -> dict[str, Confirmed]:
-    """Say what is known of the fields of a PATCH that was applied.
-
-    An attribute that ChartMogul ignored keeps its order, so that no older value comes after it, but is never taken for
-    being there.
-    """
-    return {
-        name: Confirmed(one.value, one.order, one.event_id, now, certain=name not in ignored, rule=one.rule)
-        for name, one in planned.send.items()
-    }
-
-
-def _email(contact: Record | None) -> str | None:
-    """Return a contact's email as it is asked for, None where the answer has none that could be."""
-    email = None if contact is None else contact.get("email")
-    return email.strip().casefold()[:EMAIL_MAX] if isinstance(email, str) and email.strip() else None
-
-
-def _milliseconds(duration: timedelta) -> int:
-    return duration // timedelta(milliseconds=1)
+def _unmapped(owed: Owed) -> Settled:
+    """Return the events of a try that did not come as far as mapping: they end, or wait, all alike."""
+    return Settled(tuple((event, Mapped({})) for event in owed.events))

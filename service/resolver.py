@@ -8,7 +8,7 @@ from typing import Final, assert_never
 from service.chartmogul import ChartMogul, is_contact_uuid
 from service.errors import DeliveryError
 from service.model import Change, Link, Outcome, OutcomeKind, Record
-from service.paths import Path
+from service.paths import Path, heads
 
 EMAILS_MAX: Final = 4
 """Emails searched for one contact: the current one and some that it had before."""
@@ -58,6 +58,21 @@ class ByCustomer:
 
 
 ResolveStep = ByLink | ByUuid | ByEmail | ByCustomer
+
+
+def needed_by(step: ResolveStep) -> frozenset[str]:
+    """Return the record's fields that a step reads."""
+    match step:
+        case ByLink():
+            return frozenset()
+        case ByUuid(uuid):
+            return heads((uuid,))
+        case ByEmail(email):
+            return heads((email,))
+        case ByCustomer(customer, email):
+            return heads((customer, email))
+        case _:
+            assert_never(step)
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,6 +8,7 @@ import pytest
 from sqlalchemy import update
 
 from service.coalesce import plan
+from service.conclusion import Policy, Tried, conclude
 from service.main import real_clock
 from service.model import (
     Conclusion,
@@ -24,8 +25,8 @@ from service.model import (
     OutcomeKind,
     Verdict,
 )
-from service.pipeline import Policy, Settled, Tried, conclude
 from service.schema import accounts
+from service.translate import Settled
 from tests.support.log import by_hand
 from tests.support.merging import AT, carried, confirmed, one
 from tests.support.sandbox import contact_uuid

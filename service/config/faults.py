@@ -18,7 +18,7 @@ from service.config.yaml_file import KeyPath, shortened, written
 from service.errors import Fault
 from service.model import Json
 
-SECRET_PARTS: Final = frozenset({"auth", "verify"})
+SECRET_PARTS: Final = frozenset({"auth", "verify", "read_back"})
 """Parts of a source where numbers may be passwords."""
 FOUND_MAX: Final = 120
 """Characters of what a validator says that it found."""

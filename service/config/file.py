@@ -17,18 +17,22 @@ from pydantic import (
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaMode, SkipJsonSchema
 from pydantic_core import CoreSchema, PydanticCustomError
 
+from service.admission import Admission
 from service.config.settings import DEFAULT_ACCOUNT, NAME_PATTERN
 from service.config.variables import nearest
 from service.mapping import ConditionSpec, MappingSpec
 from service.mapping.forms import PathField, not_null
 from service.model import Json, Settle
 from service.paths import Path
+from service.readback import READERS
 from service.resolver import ByCustomer, ByEmail, ByLink, ByUuid, OnAmbiguous, OnUnknown, ResolveStep
 from service.sources import PRESETS
 from service.sources.base import Strict
 
 RESOLVE_MAX: Final = 8
 """Steps of ``resolve``."""
+IGNORE_MAX: Final = 100
+"""Origins, and actors, that ``ignore`` names."""
 SOURCES_MAX: Final = 200
 """Sources in one file."""
 SETTLE_MAX_S: Final = 300.0
@@ -143,6 +147,20 @@ def _in_seconds(value: object) -> object:
     raise PydanticCustomError("settle", "allowed: {allowed}", {"allowed": allowed})
 
 
+_Words = Annotated[
+    tuple[Annotated[str, Field(min_length=1, max_length=100)], ...],
+    BeforeValidator(lambda value: [value] if isinstance(value, str) else value, json_schema_input_type=str | list[str]),
+    Field(max_length=IGNORE_MAX),
+]
+
+
+class IgnoreSpec(Strict):
+    """Whose changes are logged and ignored: those that integrations make, such as our own echo, or imports."""
+
+    origin: Annotated[_Words, Field(description="As the CRM names what a change came from, such as IMPORT.")] = ()
+    actor: Annotated[_Words, Field(description="As the CRM names who made a change, such as a user's id.")] = ()
+
+
 class SourceSpec(Strict):
     """What every source may say, whatever its preset."""
 
@@ -162,7 +180,23 @@ class SourceSpec(Strict):
         BeforeValidator(_in_seconds, json_schema_input_type=_Seconds | SettleSpec),
         Field(description="How long further changes of a contact are waited for, so that one call carries them all."),
     ] = None
+    ignore: Annotated[
+        IgnoreSpec | SkipJsonSchema[None],
+        BeforeValidator(not_null),
+        Field(description="Changes of these origins or actors are logged and ignored."),
+    ] = None
+    on_deleted: Annotated[
+        MappingSpec | SkipJsonSchema[None],
+        BeforeValidator(not_null),
+        Field(description="What a deletion in the CRM sends; without it, a deletion sends nothing."),
+    ] = None
     mapping: MappingSpec
+
+    def admission(self) -> Admission:
+        """Return which changes are let in."""
+        ignore = self.ignore or IgnoreSpec()
+        origins, actors = (frozenset(word.casefold() for word in words) for words in (ignore.origin, ignore.actor))
+        return Admission(origins, actors, deletions=self.on_deleted is not None)
 
     def steps(self, preset: str) -> tuple[ResolveStep, ...]:
         """Return how the contact is found: as written, else by link and the preset's usual email."""
@@ -189,6 +223,7 @@ def source_model(preset: str | None, *, proof: Proof) -> type[SourceSpec]:
             auth=(Any, None),
             verify=(Any, None),
             parse=(Any, None),
+            read_back=(Any, None),
         )
     return _model(preset, NoAuth if proof == "none" else PRESETS[preset].Auth, verify=proof == "verify")
 
@@ -218,7 +253,7 @@ def json_schema() -> dict[str, Json]:
     # These keys are left out, not given null.
     del definitions[SettleSpec.__name__]["properties"]["longest_s"]["default"]
     for preset in PRESETS:
-        for name in ("when", "settle"):
+        for name in ("when", "settle", "ignore", "on_deleted", *(["read_back"] if preset in READERS else [])):
             del definitions[_title(preset)]["properties"][name]["default"]
     for preset in filter(takes_verify, PRESETS):
         _allow_verify(definitions[_title(preset)], definitions[PRESETS[preset].Auth.__name__]["properties"]["verify"])
@@ -240,10 +275,24 @@ def _model(preset: str, auth: Any, *, verify: bool = False) -> type[SourceSpec]:
         del fields["auth"]
         fields["verify"] = (source_type.Auth.model_fields["verify"].annotation, source_type.Auth.model_fields["verify"])
     if source_type.Parse is not None:
-        fields["parse"] = (source_type.Parse, ...)
+        fields["parse"] = _given(source_type.Parse)
+    if preset in READERS:
+        fields["read_back"] = (_read_back(READERS[preset].Spec), None)
     if source_type.usual_email is None:
         fields["resolve"] = (_Resolve, ...)
     return create_model(_title(preset), __base__=SourceSpec, **fields)
+
+
+def _read_back(spec: Any) -> Any:  # noqa: ANN401  # a type, and the field that it makes
+    said = Field(description="How the CRM's present record is read, where its events say too little.")
+    absent: Any = SkipJsonSchema[None]  # type: ignore[misc]  # it is a type only where it stands in an annotation
+    return Annotated[spec | absent, BeforeValidator(not_null), said]
+
+
+def _given(parse: type[Strict]) -> tuple[Any, Any]:
+    """Return a preset's ``parse`` as a field, which may be left out where all that stands in it may."""
+    needed = any(field.is_required() for field in parse.model_fields.values())
+    return (parse, ...) if needed else (parse, Field(default_factory=parse))
 
 
 def _title(preset: str) -> str:

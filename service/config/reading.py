@@ -15,6 +15,8 @@ from service.errors import Fault
 from service.mapping import Rules
 from service.model import Json
 from service.pipeline import ConfiguredSource
+from service.readback import READERS
+from service.readback.base import Reader
 from service.sources import PRESETS
 from service.sources.base import Source, Strict
 
@@ -94,7 +96,7 @@ class ConfigurationFile:
         if not any(spec.mapping.rules()):
             self._refuse((*path, "mapping"), "no field", _TARGET)
         else:  # so the preset is known: the model of an unknown one takes nothing
-            rules = Rules.parse({key: entry[key] for key in ("mapping", "when") if key in entry})
+            rules = Rules.parse({key: entry[key] for key in ("mapping", "when", "on_deleted") if key in entry})
             self.sources[name] = self._configured(name, str(preset), spec, rules)
 
     def _configured(self, name: str, preset: str, spec: SourceSpec, rules: Rules) -> ConfiguredSource:
@@ -111,6 +113,8 @@ class ConfigurationFile:
             on_unknown=spec.on_unknown,
             on_ambiguous=spec.on_ambiguous,
             settle=source_type.usual_settle if spec.settle is None else spec.settle.as_settle(),
+            admission=spec.admission(),
+            reader=_reader(preset, spec),
         )
 
     def _refuse(self, path: KeyPath, found: str, allowed: str, *, near: str | None = None) -> None:
@@ -150,6 +154,12 @@ def _proof(preset: str | None, entry: dict[str, Json]) -> Proof:
     if auth == "none" or (isinstance(auth, dict) and "none" in auth):
         return "none"
     return "verify" if "auth" not in entry and "verify" in entry and takes_verify(preset) else "auth"
+
+
+def _reader(preset: str, spec: SourceSpec) -> Reader[Any] | None:
+    """Return how the CRM's records are read, None where nothing is said of it."""
+    read_back = getattr(spec, "read_back", None)
+    return None if read_back is None else READERS[preset](read_back)
 
 
 def _auth(source_type: type[Source[Any]], spec: SourceSpec) -> Strict | None:

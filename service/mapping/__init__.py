@@ -1,15 +1,14 @@
 """The rules from configuration: a CRM's fields become ChartMogul's, purely, within bounds, and with every step told."""
 
-from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from service.mapping.condition import Condition
 from service.mapping.rule import Rule
 from service.mapping.spec import ConditionSpec, MappingSpec
 from service.model import Change, Json, Mapped, Record
-from service.paths import Path
+from service.paths import heads
 
-__all__ = ["Condition", "ConditionSpec", "Mapping", "MappingSpec", "Rules", "heads"]
+__all__ = ["Condition", "ConditionSpec", "Mapping", "MappingSpec", "Rules"]
 
 
 class Mapping:
@@ -37,7 +36,6 @@ class Mapping:
             elif trace.result == "fail":
                 faults.append(f"{trace.target}: {trace.reason}")
         return Mapped(fields, traces, tuple(faults))
-
 
     def lacks(self, change: Change) -> bool:
         """Say whether a rule needs a field of the record that a change does not carry.
@@ -89,8 +87,3 @@ class Rules:
     @property
     def _asked(self) -> frozenset[str]:
         return frozenset() if self.when is None else heads(self.when.paths)
-
-
-def heads(paths: Iterable[Path]) -> frozenset[str]:
-    """Return the record's fields that paths start at."""
-    return frozenset(path.head for path in paths if path.head is not None)

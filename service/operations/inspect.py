@@ -11,7 +11,8 @@ import orjson
 from service.coalesce import patch_body, plan
 from service.errors import NotFound, RequestError, ServiceError
 from service.model import MISSING, Change, Event, InboundRequest, Known, Mapped, Reply, Trace, to_micros
-from service.pipeline import ConfiguredSource, map_events
+from service.pipeline import ConfiguredSource
+from service.translate import translate
 
 CAPTURE_BYTES_MAX: Final = 8 * 1024 * 1024
 _SHAPE: Final = '{"method", "url", "headers": {}, "body"}, with "body_base64" for bytes'
@@ -70,7 +71,7 @@ def inspect(
     source = configured.source
     try:
         source.verify(request, now=now)
-        changes = source.parse(request)
+        changes = configured.admission.admit(source.parse(request))
     except RequestError as error:
         return Inspection(configured.name, error, None, (), ())
     wanted = [change for change in changes if change.ignored is None]
@@ -102,7 +103,7 @@ def _patch(
         Event(number, configured.name, now, arrived if change.order_key is None else change.order_key, change)
         for number, change in enumerate(changes, 1)
     ]
-    settled = map_events(configured, events)
+    settled = translate(configured.rules, events)
     planned = plan(settled.mapped, Known(), now=now)
     body = patch_body({name: one.value for name, one in planned.send.items()}, clear_with=clear_with)
     return {"object_id": object_id, "patch": body or None, "trace": _trace(configured, events)}

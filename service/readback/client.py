@@ -32,7 +32,10 @@ HOLD_S_MAX: Final = 3600.0
 """More than an hour of Retry-After is not believed."""
 FUTURE_MAX: Final = timedelta(hours=1)
 """A record's time of change further ahead of our clock than this is not believed: then the time of the read counts."""
-WRITE_TIMEOUT_S: Final = 10.0
+READ_TIMEOUT_S: Final = 15.0
+"""For an answer: whoever waits for it has a lease that runs out."""
+WAIT_S_MAX: Final = 10.0
+"""Who would wait longer for the pace gives its delivery back instead."""
 
 _GONE: Final = frozenset({HTTPStatus.NOT_FOUND, HTTPStatus.GONE})
 _STATUSES: Final[Mapping[int, OutcomeKind]] = {
@@ -78,8 +81,8 @@ class ReadBack:
         *,
         fields: Sequence[str],
         connect_timeout_s: float,
-        read_timeout_s: float,
         clock: Callable[[], datetime],
+        read_timeout_s: float = READ_TIMEOUT_S,
     ) -> None:
         self.reader = reader
         self.trouble: Outcome | None = None
@@ -98,7 +101,7 @@ class ReadBack:
         self._client = httpx.AsyncClient(
             base_url=reader.spec.base_url or reader.host,
             headers={"user-agent": f"crm-to-chartmogul/{__version__}", "accept": "application/json"},
-            timeout=httpx.Timeout(read_timeout_s, connect=connect_timeout_s, write=WRITE_TIMEOUT_S),
+            timeout=httpx.Timeout(read_timeout_s, connect=connect_timeout_s, write=read_timeout_s),
             limits=httpx.Limits(max_connections=reader.parallel, max_keepalive_connections=reader.parallel),
             verify=httpx.create_ssl_context(),
             follow_redirects=False,
@@ -119,6 +122,7 @@ class ReadBack:
         Raises DeliveryError with an outcome ``CRM_…``, or Postponed while nothing is asked or another's call that had
         this record too was broken off.
         """
+        self._refuse_to_wait_long()
         asked = _Asked(object_id, asyncio.get_running_loop().create_future())
         self._waiting.append(asked)
         try:
@@ -148,6 +152,12 @@ class ReadBack:
     def stop(self) -> None:
         """Ask nothing more: the service is stopping, and reading changes nothing."""
         self._stopped = True
+
+    def _refuse_to_wait_long(self) -> None:
+        self._refuse_while_held()
+        wait_s = len(self._waiting) / self.reader.batch_max / self.reader.rate_per_s
+        if wait_s > WAIT_S_MAX:
+            raise Postponed(self._clock() + timedelta(seconds=wait_s))
 
     async def _turn(self) -> None:
         """Wait until the next call may begin. Raises Postponed while none may."""

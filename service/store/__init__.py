@@ -8,6 +8,7 @@ from service.store.deliveries import Deliveries
 from service.store.erase import Eraser
 from service.store.intake import Intake
 from service.store.ledger import Ledger
+from service.store.links import Links
 from service.store.migrate import migrate
 from service.store.refusals import Refusals
 from service.store.replay import Replays
@@ -27,6 +28,7 @@ class Store:
         self.intake = Intake(self._database, waiting_max=waiting_max)
         self.deliveries = Deliveries(self._database)
         self.contacts = Contacts(self._database)
+        self.links = Links(self._database)
         self.accounts = Accounts(self._database)
         self.configurations = Configurations(self._database)
         self.refusals = Refusals(self._database)

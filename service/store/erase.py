@@ -4,13 +4,14 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Final
 
-from sqlalchemy import ColumnElement, Connection, Table, select, tuple_, union, update
+from sqlalchemy import ColumnElement, Connection, Table, and_, delete, not_, select, tuple_, union, update
 
 from service.errors import NotFound, ServiceError
-from service.model import DeliveryState, EventState
+from service.model import Action, Delivery, DeliveryState, EventState
 from service.schema import attempts, contacts, deliveries, events, links, requests
 from service.store.database import Database
 from service.store.fields import pack_fields, unpack_fields
+from service.store.lease import HELD, lease
 from service.store.people import Person, find_person
 
 REASON: Final = "erased at a person's request"
@@ -47,6 +48,41 @@ class Eraser:
         if not erased.busy:
             return replace(erased, scrubbed=await self._database.scrub())
         return erased
+
+    async def forget(self, delivery: Delivery, *, now: datetime) -> bool:
+        """Erase the record of a delivery that is under way, as its CRM asks; False if its lease was lost meanwhile.
+
+        Of its contact the values go too, unless another record is linked to it. The privacy deletion itself stays, to
+        be concluded; what else of the record waits ends as ignored. Doing it again changes nothing.
+        """
+        forgotten = await self._database.write(lambda connection: _forget(connection, delivery, now))
+        if forgotten:
+            await self._database.scrub()
+        return forgotten
+
+
+def _forget(connection: Connection, delivery: Delivery, now: datetime) -> bool:
+    if connection.execute(select(deliveries.c.id).where(HELD).with_for_update(), lease(delivery)).first() is None:
+        return False
+    record = (delivery.source, delivery.object_id)
+    of_record = and_(links.c.source == delivery.source, links.c.object_id == delivery.object_id)
+    linked = connection.execute(select(links.c.account, links.c.contact_uuid).where(of_record)).first()
+    theirs: tuple[tuple[str, str], ...] = ()
+    if linked is not None:
+        here = and_(links.c.account == linked.account, links.c.contact_uuid == linked.contact_uuid)
+        shared = connection.execute(select(links.c.object_id).where(here, not_(of_record)).limit(1)).first()
+        theirs = () if shared is not None else ((linked.account, linked.contact_uuid),)
+    person = Person((record,), theirs)
+    connection.execute(
+        update(deliveries)
+        .where(_of(deliveries, person), deliveries.c.state == DeliveryState.DEAD.value)
+        .values(state=DeliveryState.SKIPPED.value, reason=REASON, closed_at=now)
+    )
+    _erase_events(connection, person, now, but=Action.PRIVACY_DELETED)
+    if theirs:
+        _erase_contacts(connection, person, now)
+    connection.execute(delete(links).where(of_record))
+    return True
 
 
 def _erase(connection: Connection, named: str, source: str | None, now: datetime) -> Erased:
@@ -122,8 +158,12 @@ def _lock(connection: Connection, person: Person) -> int:
     return len({*holding, *(row.id for row in locked if row.state == DeliveryState.LEASED.value)})
 
 
-def _erase_events(connection: Connection, person: Person, now: datetime) -> tuple[int, int]:
+def _erase_events(
+    connection: Connection, person: Person, now: datetime, *, but: Action | None = None
+) -> tuple[int, int]:
     theirs = _of(events, person)
+    if but is not None:
+        theirs = and_(theirs, events.c.action != but.value)
     open_ones = events.c.state.in_([EventState.PENDING.value, EventState.DEAD.value])
     connection.execute(
         update(events).where(theirs, open_ones).values(state=EventState.IGNORED.value, reason=REASON, decided_at=now)

@@ -6,9 +6,10 @@ from datetime import datetime, timedelta
 from random import Random
 from typing import Final
 
+from service.conclusion import Policy
 from service.limiter import WAIT_MAX
 from service.model import Json, Outcome, OutcomeKind, Receipt
-from service.pipeline import Pipeline, Policy
+from service.pipeline import Pipeline
 from service.resolver import Resolver
 from service.store.replay import Selection
 from tests.model.crms import Person, Sending, tell
@@ -65,6 +66,7 @@ class World:
             store=self.store,
             sources=self.house.config.sources,
             sinks=sinks,
+            readbacks={},
             resolver=Resolver(sinks),
             policy=policy,
             clock=self.clock,

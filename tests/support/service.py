@@ -26,10 +26,11 @@ from typing import Any, Final, Self
 import httpx
 from fastapi import FastAPI
 
+from service.conclusion import Policy
 from service.config import Config, load
 from service.limiter import Limiter
 from service.main import Service, create_app, real_clock
-from service.pipeline import Pipeline, Policy
+from service.pipeline import Pipeline
 from service.resolver import Resolver
 from service.schema import attempts
 from service.store import Store
@@ -185,6 +186,7 @@ async def replica(
             store=parts.store,
             sources=parts.config.sources,
             sinks=sinks,
+            readbacks=parts.readbacks,
             resolver=resolver or Resolver(sinks),
             policy=Policy(
                 retry_for=timedelta(hours=1), late=timedelta(seconds=read_s), clear_with=None, config_version="test"

@@ -1,0 +1,46 @@
+"""Which ChartMogul contact a CRM record is, and what becomes of that when records are merged."""
+
+from collections.abc import Sequence
+from datetime import datetime
+
+from sqlalchemy import Connection, and_, delete, select
+
+from service.model import Link
+from service.schema import links
+from service.store.database import Database, upserting
+
+
+class Links:
+    """The links of CRM records to ChartMogul contacts."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._add = upserting(database)(links).on_conflict_do_nothing(index_elements=["source", "object_id"])
+
+    async def follow(self, source: str, survivor: str, absorbed: Sequence[str], *, now: datetime) -> Link | None:
+        """Let the links of absorbed records follow the survivor, which keeps its own if it has one; return its link.
+
+        The absorbed records have none any more. Doing it again changes nothing.
+        """
+        return await self._database.write(lambda connection: self._follow(connection, source, survivor, absorbed, now))
+
+    def _follow(
+        self, connection: Connection, source: str, survivor: str, absorbed: Sequence[str], now: datetime
+    ) -> Link | None:
+        gone = and_(links.c.source == source, links.c.object_id.in_(absorbed), links.c.object_id != survivor)
+        left = connection.execute(select(links).where(gone).order_by(links.c.found_at.desc()).with_for_update()).all()
+        if left:
+            latest = left[0]
+            row = {
+                "source": source,
+                "object_id": survivor,
+                "account": latest.account,
+                "contact_uuid": latest.contact_uuid,
+                "found_by": f"merge of {latest.object_id}",
+                "found_at": now,
+            }
+            connection.execute(self._add, row)
+            connection.execute(delete(links).where(gone))
+        here = and_(links.c.source == source, links.c.object_id == survivor)
+        found = connection.execute(select(links.c.contact_uuid, links.c.found_by).where(here)).first()
+        return None if found is None else Link(found.contact_uuid, found.found_by)

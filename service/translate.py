@@ -1,0 +1,205 @@
+"""A delivery's events become fields of ChartMogul's, by the rules of now or then, over the record where it was read.
+
+Pure. What has nothing to say ends here, with its reason.
+"""
+
+import itertools
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from types import MappingProxyType
+from typing import Final
+
+from service.coalesce import same_value
+from service.mapping import Mapping as RuleSet
+from service.mapping import Rules
+from service.model import (
+    Action,
+    Change,
+    Disposition,
+    Event,
+    EventState,
+    Json,
+    Mapped,
+    Record,
+    to_micros,
+)
+from service.readback.base import Reading
+
+NO_FIELD: Final = "no mapped field in it"
+NOT_READ: Final = "no mapped field in it; with `read_back` the whole record would be read"
+GONE: Final = "gone: the CRM has no such record any more"
+READ: Final = "its record was read back for a newer change"
+FILTERED: Final = "filtered out by `when`"
+
+Versions = Mapping[tuple[str, str], Rules | None]
+"""The rules of earlier configurations that replays ask for, by version and source; None where they are not kept."""
+
+
+@dataclass(frozen=True, slots=True)
+class Settled:
+    """The events of a delivery after mapping: those to send, and those that ended on the way.
+
+    ``record`` is the newest change with the whole record, where that was read.
+    """
+
+    mapped: tuple[tuple[Event, Mapped], ...] = ()
+    ended: tuple[Disposition, ...] = ()
+    record: Change | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ReadRecord:
+    """That a record was read back, and what was found: None where the CRM has it no more."""
+
+    reading: Reading | None
+
+
+def lacks(rules: Rules, events: Sequence[Event], to_find: Sequence[frozenset[str]]) -> bool:
+    """Say whether the record must be read back: an event leaves out what its fields or finding the contact need.
+
+    ``to_find`` holds, for each way to find the contact, the record's fields that it needs; none where it is known.
+    """
+    thin = [event.change for event in events if event.change.thin and event.change.action is not Action.DELETED]
+    if any(rules.lacks(change) for change in thin):
+        return True
+    carried = [event.change.values.keys() for event in events]
+    found = any(needed <= there for needed in to_find for there in carried)
+    return bool(thin and to_find and not found)
+
+
+def translate(
+    rules: Rules,
+    events: Sequence[Event],
+    *,
+    past: Versions = MappingProxyType({}),
+    read: ReadRecord | None = None,
+) -> Settled:
+    """Map a contact's events. Filtered ones end as ignored, unmappable ones as dead; the rest go on.
+
+    Where the record was ``read``, it stands for all of them but deletions, of which it can tell nothing.
+    """
+    told = [_departure(rules, event) for event in events if event.change.action is Action.DELETED]
+    rest = [event for event in events if event.change.action is not Action.DELETED]
+    if read is None:
+        told += [_one(rules, event, past) for event in rest]
+    elif read.reading is None:
+        told += [_end(event, EventState.IGNORED, GONE) for event in rest]
+    elif rest:
+        told.append(_over(rules, rest, read.reading, past))
+    return Settled(
+        tuple(pair for part in told for pair in part.mapped),
+        tuple(end for part in told for end in part.ended),
+        next((part.record for part in told if part.record is not None), None),
+    )
+
+
+def _departure(rules: Rules, event: Event) -> Settled:
+    """Map a deletion, where the configuration has something to say of it."""
+    if event.change.merged_into is not None:
+        return _end(event, EventState.IGNORED, f"merged into {event.change.merged_into} in the CRM")
+    if rules.deleted is None:
+        return _end(event, EventState.IGNORED, "deleted in the CRM")
+    return _told(event, event.change, rules.deleted)
+
+
+def _one(rules: Rules, event: Event, past: Versions) -> Settled:
+    chosen = _rules(rules, event, past)
+    if chosen is None:
+        reason = f"the configuration {event.replay_version} is not kept; replay it with the present one"
+        return _end(event, EventState.DEAD, reason)
+    if chosen.when is not None and not chosen.when.holds(event.change):
+        return _end(event, EventState.IGNORED, FILTERED)
+    return _told(event, event.change, chosen.mapping)
+
+
+def _rules(rules: Rules, event: Event, past: Versions) -> Rules | None:
+    version = event.replay_version
+    return rules if version is None else past.get((version, event.source))
+
+
+def _told(event: Event, change: Change, mapping: RuleSet) -> Settled:
+    result = mapping.apply(change)
+    if result.faults:
+        return _end(event, EventState.DEAD, f"cannot be mapped: {'; '.join(result.faults)}")
+    if not result.fields:
+        return _end(event, EventState.IGNORED, NOT_READ if change.thin and not change.values else NO_FIELD)
+    return Settled(mapped=((event, result),))
+
+
+def _end(event: Event, state: EventState, reason: str) -> Settled:
+    return Settled(ended=(Disposition(event.id, state, reason),))
+
+
+def _over(rules: Rules, events: Sequence[Event], reading: Reading, past: Versions) -> Settled:
+    """Let the newest event carry the record as it was read, and the others end by it.
+
+    The record may be older than what some events say of it, since a CRM's answers may lag behind its webhooks: those
+    values are laid over it, and each field is of the time of the value that it came from.
+    """
+    ordered = sorted(events, key=lambda event: event.order)
+    newest = ordered[-1]
+    layers = _layers(ordered, reading)
+    whole = replace(
+        newest, change=replace(newest.change, values=layers[-1].values, changed_fields=_changed(ordered), thin=False)
+    )
+    told = _one(rules, whole, past)
+    others = tuple(
+        Disposition(event.id, end.state, end.reason) if (end := _ended_ignored(told)) else _by(event, newest)
+        for event in ordered[:-1]
+    )
+    keys = {name: layers[0].order_key for _, result in told.mapped for name in result.fields}
+    for before, after in itertools.pairwise(layers):
+        keys |= dict.fromkeys(_differing(rules, whole, before.values, after.values, past), after.order_key)
+    mapped = tuple((event, replace(result, order_keys=keys)) for event, result in told.mapped)
+    return Settled(mapped, (*told.ended, *others), whole.change)
+
+
+@dataclass(frozen=True, slots=True)
+class _Layer:
+    """The record as it is known of one time, in microseconds since 1970."""
+
+    order_key: int
+    values: Record
+
+
+def _layers(ordered: Sequence[Event], reading: Reading) -> list[_Layer]:
+    """Return the record as read, and over it, by their time, what events say that it does not show yet."""
+    read_us = 0 if reading.updated_at is None else to_micros(reading.updated_at)
+    said = {name: (event.order_key, value) for event in ordered for name, value in event.change.values.items()}
+    later = {name: (at, value) for name, (at, value) in said.items() if at > read_us}
+    shown = {name: at for name, (at, value) in later.items() if _shows(reading.values, name, value)}
+    layers = [_Layer(max([read_us, *shown.values()]), reading.values)]
+    unseen = {name: later[name] for name in later.keys() - shown.keys()}
+    for time in sorted({at for at, _ in unseen.values()}):
+        values = {name: value for name, (at, value) in unseen.items() if at == time}
+        layers.append(_Layer(time, {**layers[-1].values, **values}))
+    return layers
+
+
+def _shows(record: Record, name: str, value: Json) -> bool:
+    return name in record and same_value(value, record[name])
+
+
+def _changed(ordered: Sequence[Event]) -> tuple[str, ...] | None:
+    """Return every field that one of the events lists as changed, None where one does not tell."""
+    listed = [event.change.changed_fields for event in ordered]
+    known = [names for names in listed if names is not None]
+    return tuple(dict.fromkeys(name for names in known for name in names)) if len(known) == len(listed) else None
+
+
+def _differing(rules: Rules, event: Event, before: Record, after: Record, past: Versions) -> list[str]:
+    """Name the fields that the rules make another value of, once the record is the later one."""
+    chosen = _rules(rules, event, past)
+    if chosen is None:
+        return []
+    first, second = (chosen.mapping.apply(replace(event.change, values=values)).fields for values in (before, after))
+    return [name for name, value in second.items() if name not in first or first[name] != value]
+
+
+def _ended_ignored(told: Settled) -> Disposition | None:
+    """Return how the record as a whole ended if it was ignored: then its other changes have nothing to say either."""
+    return next((end for end in told.ended if end.state is EventState.IGNORED), None)
+
+
+def _by(event: Event, newest: Event) -> Disposition:
+    return Disposition(event.id, EventState.MERGED, READ, newest.id)
