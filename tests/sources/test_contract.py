@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from service.errors import ParseError, TooLarge, VerificationError
+from service.errors import NotFound, ParseError, TooLarge, VerificationError
 from service.model import Action, Change, InboundRequest
 from service.sources import PRESETS
 from service.sources.base import EVENT_BYTES_MAX, EVENTS_MAX, Sample
@@ -265,7 +265,7 @@ SAMPLES = [
 @every
 @pytest.mark.parametrize("sample", SAMPLES, ids=["changed", "created"])
 def test_a_sample_is_signed_and_reads_as_the_change_it_was_made_from(crm: Crm, sample: Sample) -> None:
-    source = crm.source(*crm.secrets)
+    source = crm.source(*crm.secrets) if crm.signs_samples else build(crm.preset, None, crm.parse)
     request = source.sample(sample, url=URL, now=NOW)
     source.verify(request, now=NOW)
     changes = source.parse(request)
@@ -277,6 +277,13 @@ def test_a_sample_is_signed_and_reads_as_the_change_it_was_made_from(crm: Crm, s
     assert len({change.dedup_key for change in changes}) == len(changes)
     again = source.sample(sample, url=URL, now=NOW + timedelta(seconds=90))
     assert [change.dedup_key for change in source.parse(again)] == [change.dedup_key for change in changes]
+
+
+@pytest.mark.parametrize("crm", [crm for crm in CRMS if not crm.signs_samples], ids=lambda crm: crm.name)
+def test_a_sample_that_only_the_crm_could_sign_is_refused_and_says_so(crm: Crm) -> None:
+    """Sent unsigned it would look as if the configuration were wrong."""
+    with pytest.raises(NotFound, match="private key"):
+        crm.source(*crm.secrets).sample(SAMPLES[0], url=URL, now=NOW)
 
 
 @every
@@ -294,7 +301,7 @@ def test_the_sender_is_told_how_much_is_safe(crm: Crm) -> None:
 @every
 @pytest.mark.parametrize("secrets", [[], [""], ["  "], ["secret-" + str(n) for n in range(9)]])
 def test_no_secret_a_blank_one_or_too_many_are_refused_at_load(crm: Crm, secrets: list[str]) -> None:
-    with pytest.raises(ValueError, match=r"(?i)secret|at least 1|at most 8"):
+    with pytest.raises(ValueError, match=r"(?i)secret|public key|at least 1|at most 8"):
         crm.source(*secrets)
 
 

@@ -76,6 +76,8 @@ class Crm:
     has_values: bool = True
     tells_time: bool = True
     tells_creation: bool = True
+    signs_samples: bool = True
+    """Whether the service can sign as the CRM does: not where the private key is the CRM's alone."""
     accepts: bytes = b'{"accepted":3,"duplicates":1}'
     """What is answered when three changes are new and one was known."""
 

@@ -1,41 +1,45 @@
 """Any other CRM: how it proves itself and where in its body things stand are both written in the configuration.
 
 Signs: as ``auth.verify`` says, by HMAC with every knob that is seen in the field, by Standard Webhooks
-(https://www.standardwebhooks.com), by a shared token or by HTTP Basic. Only schemes that sign a time refuse replays;
-for the others the dedup key does.
+(https://www.standardwebhooks.com), with a private key of its own, by a JSON Web Token, by a shared token or by HTTP
+Basic. Only schemes that sign a time refuse replays; for the others the dedup key does.
 Batches: one event a request, or a list at ``parse.events``; a body that is itself a list is a list of events.
 Orders: by ``parse.occurred_at`` where there is one, else by arrival.
-Repeats: the dedup key is ``parse.event_id``; without it the message id of Standard Webhooks, with the event's place in
-the list; without either the SHA-256 of the event as canonical JSON. The last cannot tell a repetition from a second
-event with the very same content, such as a field set to A, to B and to A again without any time in the body: give
-``event_id`` where the CRM has one.
+Repeats: the dedup key is ``parse.event_id``; without it the message id of Standard Webhooks; with the event's place in
+the list; without either the SHA-256 of the event as canonical JSON. The last cannot tell a
+repetition from a second event with the very same content, such as a field set to A, to B and to A again without any
+time in the body: give ``event_id`` where the CRM has one.
 
 Creations and updates are delivered, and so are events without an action. Deletions, merges, restorations, words that
 are none of these, and records that are not contacts are logged and ignored, each with its reason.
 """
 
+import re
 from datetime import datetime
-from typing import Annotated, ClassVar
+from typing import Annotated, ClassVar, Final
 
 from pydantic import Field
 
 from service.errors import ParseError
 from service.model import Change, InboundRequest
 from service.sources.base import Sample, Source, Strict, within_limits
+from service.sources.generic.asymmetric import Asymmetric
 from service.sources.generic.bodies import read_body, write_body
+from service.sources.generic.jwts import Jwt
 from service.sources.generic.reading import Parse, Reader
 from service.sources.generic.schemes import Basic, Hmac, Proof, StandardWebhooks
 from service.sources.generic.tokens import Token
 
 __all__ = ["GenericAuth", "GenericSource", "Parse"]
 
+_CREDENTIAL: Final = re.compile(r"token|secret|password|api-?key")
 _CONTENT_TYPES = {"json": "application/json", "form": "application/x-www-form-urlencoded"}
 
 
 class GenericAuth(Strict):
     """How the sender is proved."""
 
-    verify: Annotated[Hmac | StandardWebhooks | Token | Basic, Field(discriminator="scheme")]
+    verify: Annotated[Hmac | StandardWebhooks | Asymmetric | Jwt | Token | Basic, Field(discriminator="scheme")]
 
 
 class GenericSource(Source[GenericAuth]):
@@ -73,14 +77,22 @@ class GenericSource(Source[GenericAuth]):
         return within_limits(self._reader.read(document, message_id=message_id), len(request.body))
 
     def redact(self, request: InboundRequest) -> InboundRequest:
-        """Take credential headers out of a request, and the token wherever it was; an unreadable body goes with it."""
+        """Take out the token wherever it was, and headers that any CRM may keep a credential in.
+
+        A body that cannot be read goes with them.
+        """
+        told = {name: value for name, value in request.headers.items() if not _CREDENTIAL.search(name)}
+        bare = InboundRequest(request.method, request.url, told, request.body)
         try:
-            return super().redact(request if self._proof is None else self._proof.redact(request))
+            return super().redact(bare if self._proof is None else self._proof.redact(bare))
         except ParseError:
-            return super().redact(InboundRequest(request.method, request.url, request.headers, b""))
+            return super().redact(InboundRequest(request.method, request.url, told, b""))
 
     def sample(self, sample: Sample, *, url: str, now: datetime) -> InboundRequest:
-        """Make a request with the sample change where ``parse`` looks for it, proved as ``auth.verify`` asks."""
+        """Make a request with the sample change where ``parse`` looks for it, proved as ``auth.verify`` asks.
+
+        Raises NotFound where only the CRM could sign it.
+        """
         body = write_body(self._reader.document(sample), self._format)
         request = InboundRequest("POST", url, {"content-type": _CONTENT_TYPES[self._format]}, body)
         return request if self._proof is None else self._proof.sign(request, now=now, message_id=sample.event_id)

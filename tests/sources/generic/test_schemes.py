@@ -170,6 +170,13 @@ def test_a_template_signs_method_url_and_literals() -> None:
     refused(checked, post(BODY, headers, url=URL + "&x=1"))
 
 
+def test_the_public_address_must_be_known_only_where_it_is_signed() -> None:
+    assert hmac_source(template="{url}{body}").signs_url
+    assert not hmac_source().signs_url
+    assert not source(scheme="basic", username="crm", password=SECRET).signs_url
+    assert not build("generic", None, PARSE).signs_url
+
+
 @pytest.mark.parametrize(
     ("style", "prefix", "written"),
     [
@@ -356,7 +363,7 @@ def test_the_message_id_must_be_an_id() -> None:
 
 def test_the_schemes_are_told_to_editors() -> None:
     schema = GenericSource.Auth.model_json_schema()
-    names = {"Hmac", "StandardWebhooks", "Token", "Basic"}
+    names = {"Hmac", "StandardWebhooks", "Asymmetric", "Jwt", "Token", "Basic"}
     assert names <= schema["$defs"].keys()
     assert schema["properties"]["verify"]["discriminator"]["propertyName"] == "scheme"
     field = schema["$defs"]["Token"]["properties"]["field"]
