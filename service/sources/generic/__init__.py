@@ -2,11 +2,13 @@
 
 Signs: as ``auth.verify`` says, by HMAC with every knob that is seen in the field, by Standard Webhooks
 (https://www.standardwebhooks.com), with a private key of its own, by a JSON Web Token, by a shared token or by HTTP
-Basic. Only schemes that sign a time refuse replays; for the others the dedup key does.
-Batches: one event a request, or a list at ``parse.events``; a body that is itself a list is a list of events.
+Basic. Only schemes that sign a time refuse replays; for the others the dedup key does. A CRM that asks for an answer
+before it sends anything gets one where ``parse.challenge`` says so.
+Batches: one event a request, or a list at ``parse.events``; a body that is itself a list is a list of events. A request
+that tells one thing of many records, or many things of one, is split by the list at ``parse.split``.
 Orders: by ``parse.occurred_at`` where there is one, else by arrival.
-Repeats: the dedup key is ``parse.event_id``; without it the message id of Standard Webhooks; with the event's place in
-the list; without either the SHA-256 of the event as canonical JSON. The last cannot tell a
+Repeats: the dedup key is ``parse.event_id``; without it the message id of Standard Webhooks; either with the event's
+place in the list where events share it; without both the SHA-256 of the event as canonical JSON. The last cannot tell a
 repetition from a second event with the very same content, such as a field set to A, to B and to A again without any
 time in the body: give ``event_id`` where the CRM has one.
 
@@ -21,7 +23,7 @@ from typing import Annotated, ClassVar, Final
 from pydantic import Field
 
 from service.errors import ParseError
-from service.model import Change, InboundRequest
+from service.model import Change, InboundRequest, Reply
 from service.sources.base import Sample, Source, Strict, within_limits
 from service.sources.generic.asymmetric import Asymmetric
 from service.sources.generic.bodies import read_body, write_body
@@ -54,6 +56,7 @@ class GenericSource(Source[GenericAuth]):
         if not isinstance(parse, Parse):
             raise TypeError("a generic source needs its parse configuration")
         self._format = parse.format
+        self._challenge = parse.challenge
         self._reader = Reader(parse)
         self._proof: Proof | None = None if auth is None else auth.verify.proof(parse.format)
 
@@ -87,6 +90,10 @@ class GenericSource(Source[GenericAuth]):
             return super().redact(bare if self._proof is None else self._proof.redact(bare))
         except ParseError:
             return super().redact(InboundRequest(request.method, request.url, told, b""))
+
+    def handshake(self, request: InboundRequest) -> Reply | None:
+        """Give a challenge back where ``parse`` expects one; None for any other request, and nothing is raised."""
+        return None if self._challenge is None else self._challenge.answer(request, self._format)
 
     def sample(self, sample: Sample, *, url: str, now: datetime) -> InboundRequest:
         """Make a request with the sample change where ``parse`` looks for it, proved as ``auth.verify`` asks.

@@ -2,7 +2,7 @@
 
 from typing import Annotated
 
-from pydantic import Field, PlainValidator
+from pydantic import AfterValidator, Field, PlainValidator
 
 from service.model import Json
 from service.paths import Path, PathStep
@@ -22,6 +22,16 @@ DocumentPath = Annotated[
     Field(description='Where it stands, as contact.email, emails[0] or "custom.key".'),
 ]
 """A path from the root of a document or of an event in it; what is not one is refused when configuration is loaded."""
+
+
+def _keys_only(path: Path) -> Path:
+    if len(path.keys) != len(path.steps):
+        raise ValueError("this path is made of keys alone, without [ ]")
+    return path
+
+
+KeysPath = Annotated[DocumentPath, AfterValidator(_keys_only)]
+"""A path of nothing but keys, so that what stands there can be taken out or replaced."""
 
 
 def put(node: Json, steps: tuple[PathStep, ...], value: Json) -> Json:

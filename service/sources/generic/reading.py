@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Annotated, Final
 
 import orjson
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, Field, model_validator
 
 from service.errors import ParseError, TooLarge
 from service.model import MISSING, Action, Change, Json
@@ -23,8 +23,12 @@ from service.sources.base import (
     mapping_at,
 )
 from service.sources.generic.bodies import Format
-from service.sources.generic.places import DocumentPath, put
+from service.sources.generic.challenges import Challenge
+from service.sources.generic.places import DocumentPath, KeysPath, put
 from service.times import isoformat_z
+
+SPLIT_MAX: Final = 100
+"""Items of a list that a request is split by: each keeps all the rest of the request."""
 
 _WORDS: Final[Mapping[str, Action]] = {
     word: action
@@ -47,10 +51,17 @@ def _lower(words: tuple[str, ...]) -> tuple[str, ...]:
 
 
 class Parse(Strict):
-    """Where things stand; all paths but ``events`` start at an event."""
+    """Where things stand; all paths but ``events`` and ``split`` start at an event."""
 
     format: Format = "json"
+    challenge: Annotated[Challenge | None, Field(description="What the CRM asks to be given back, to begin with.")] = (
+        None
+    )
     events: Annotated[DocumentPath | None, Field(description="The list of events, where a request has several.")] = None
+    split: Annotated[
+        KeysPath | None,
+        Field(description="A list, such as one of ids: the request is an event for each, with the item in its place."),
+    ] = None
     event_id: Annotated[DocumentPath | None, Field(description="What is the same when an event is repeated.")] = None
     object_id: DocumentPath
     object_type: DocumentPath | None = None
@@ -65,6 +76,12 @@ class Parse(Strict):
     previous: DocumentPath | None = None
     changed_fields: Annotated[DocumentPath | None, Field(description="A list of names, or an object of them.")] = None
 
+    @model_validator(mode="after")
+    def _agrees(self) -> "Parse":
+        if self.events is not None and self.split is not None:
+            raise ValueError("a request has its events in a list of their own, or is split by one, not both")
+        return self
+
 
 class Reader:
     """Reads events by one configuration, and makes documents that it can read."""
@@ -75,14 +92,10 @@ class Reader:
 
     def read(self, document: Json, *, message_id: str | None) -> tuple[Change, ...]:
         """Return the changes of a document in its order; raise ParseError or TooLarge."""
-        events = _at(document, self._parse.events) if self._parse.events is not None else document
-        single = not isinstance(events, list)
-        listed = events if isinstance(events, list) else [events]
-        if len(listed) > EVENTS_MAX:
-            raise TooLarge(f"{len(listed)} events in one request; at most {EVENTS_MAX}")
+        events, several = self._events(document)
         return tuple(
-            self._change(mapping_at(event, "an event"), _part(message_id, None if single else index))
-            for index, event in enumerate(listed)
+            self._change(mapping_at(event, "an event"), message_id, index if several else None)
+            for index, event in enumerate(events)
         )
 
     def document(self, sample: Sample) -> Json:
@@ -104,11 +117,24 @@ class Reader:
         for path, value in placed:
             if path is not None:
                 event = put(event, path.steps, value)
+        if parse.split is not None:
+            event = put(event, parse.split.steps, [_at(event, parse.split)])
         return event if parse.events is None else put({}, parse.events.steps, [event])
 
-    def _change(self, event: dict[str, Json], message_id: str | None) -> Change:
+    def _events(self, document: Json) -> tuple[list[Json], bool]:
+        """Return the events of a document, and whether it may have several."""
+        if self._parse.split is not None:
+            return _split(document, self._parse.split), True
+        events = document if self._parse.events is None else _at(document, self._parse.events)
+        listed: list[Json] = events if isinstance(events, list) else [events]
+        if len(listed) > EVENTS_MAX:
+            raise TooLarge(f"{len(listed)} events in one request; at most {EVENTS_MAX}")
+        return listed, isinstance(events, list)
+
+    def _change(self, event: dict[str, Json], message_id: str | None, place: int | None) -> Change:
         parse = self._parse
         event_id = message_id if parse.event_id is None else identifier(_at(event, parse.event_id), "event_id")
+        shared = place is not None and (parse.event_id is None or parse.split is not None)
         object_type = self._object_type(event)
         action, ignored = self._action(event)
         contact = object_type.lower() in parse.contact_types
@@ -117,7 +143,7 @@ class Reader:
         values = self._values(event, needed=ignored is None) if contact else {}
         previous = _at(event, parse.previous) if contact else None
         return Change(
-            dedup_key=_fingerprint(event) if event_id is None else dedup_key(event_id),
+            dedup_key=_dedup_key(event, event_id, place if shared else None),
             crm_event_id=event_id,
             object_type=object_type,
             object_id=identifier(_at(event, parse.object_id), "object_id"),
@@ -156,9 +182,22 @@ def _at(document: Json, path: Path | None) -> Json:
     return None if value is MISSING else value
 
 
-def _part(message_id: str | None, index: int | None) -> str | None:
-    """Return the id of one event of a message: its place tells it from the others."""
-    return message_id if message_id is None or index is None else f"{message_id}|{index}"
+def _split(document: Json, path: Path) -> list[Json]:
+    """Return the document once for each item of a list in it, with the item in the list's place."""
+    items = _at(document, path)
+    if items is None:
+        raise ParseError("the request has nothing to be split by")
+    listed = items if isinstance(items, list) else [items]
+    if len(listed) > SPLIT_MAX:
+        raise TooLarge(f"{len(listed)} items to split one request by; at most {SPLIT_MAX}")
+    return [put(document, path.steps, item) for item in listed]
+
+
+def _dedup_key(event: dict[str, Json], event_id: str | None, place: int | None) -> str:
+    """Return what makes an event unique: its id, with its place where a request's events share that; or its content."""
+    if event_id is None:
+        return _fingerprint(event)
+    return dedup_key(event_id) if place is None else dedup_key(event_id, str(place))
 
 
 def _names(value: Json) -> tuple[str, ...] | None:

@@ -4,23 +4,17 @@ from datetime import datetime
 from typing import Annotated, Final, Literal
 from urllib.parse import quote, unquote, unquote_plus
 
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import Field, model_validator
 
 from service.errors import RequestError, VerificationError
 from service.model import InboundRequest, Json
 from service.paths import Path
 from service.sources.base import HEADER_MAX, Secrets, Strict, matches, raw, secret_bytes
 from service.sources.generic.bodies import Format, body_without, read_body, without, write_body
-from service.sources.generic.places import DocumentPath, put
+from service.sources.generic.places import KeysPath, put
 from service.sources.generic.schemes import HeaderName, Proof
 
 _PARAMETERS_MAX: Final = 100
-
-
-def _keys_only(path: Path) -> Path:
-    if len(path.keys) != len(path.steps):
-        raise ValueError("a token's field is made of keys alone, without [ ]")
-    return path
 
 
 class Token(Strict):
@@ -32,7 +26,7 @@ class Token(Strict):
     prefix: Annotated[str, Field(max_length=64, description="What stands before the token in its header.")] = ""
     bearer: Annotated[bool, Field(description="Whether it stands as Authorization: Bearer.")] = False
     query: Annotated[str | None, Field(min_length=1, max_length=100, description="The query parameter.")] = None
-    field: Annotated[DocumentPath | None, AfterValidator(lambda path: path and _keys_only(path))] = None
+    field: KeysPath | None = None
 
     @model_validator(mode="after")
     def _agrees(self) -> "Token":

@@ -12,6 +12,7 @@ from service.model import Action, Change
 from service.paths import Path, PathError
 from service.sources.base import Sample
 from service.sources.generic import GenericSource, Parse
+from service.sources.generic.reading import SPLIT_MAX
 from tests.support.crm import DATA, NOW, URL, as_event, build, fixture, fixtures, post
 from tests.support.crms.generic import standard_webhooks
 
@@ -219,6 +220,64 @@ def test_the_list_of_events_is_bounded_before_it_is_read(format_: str) -> None:
         reader(format=format_, events="events").parse(post(body, {}))
 
 
+def split(document: object, **parse: Any) -> tuple[Change, ...]:  # noqa: ANN401  # as reader
+    source = build("generic", None, {"split": "ids", "object_id": "ids", "values": "new", **parse})
+    changes: tuple[Change, ...] = source.parse(post(orjson.dumps(document), {}))
+    return changes
+
+
+def test_a_request_is_split_by_a_list_and_each_event_keeps_the_rest() -> None:
+    changes = split({"ids": [27140359, "27140363"], "new": {"title": "CFO"}, "sent": 1})
+    assert [(change.object_id, change.values) for change in changes] == [
+        ("27140359", {"title": "CFO"}),
+        ("27140363", {"title": "CFO"}),
+    ]
+    assert len({change.dedup_key for change in changes}) == 2
+
+
+def test_what_a_request_says_of_itself_stands_beside_each_item_that_it_is_split_by() -> None:
+    document = {"at": 1772443798120, "records": [{"id": 1, "new": {"a": 1}}, {"id": 2, "new": {"a": 2}}]}
+    changes = split(document, split="records", object_id="records.id", values="records.new", occurred_at="at")
+    assert [(change.object_id, change.values) for change in changes] == [("1", {"a": 1}), ("2", {"a": 2})]
+    assert {change.order_key for change in changes} == {1772443798120000}
+
+
+def test_an_id_that_all_events_of_a_request_share_counts_with_the_place_in_the_list() -> None:
+    first, second = split({"ids": [7, 7], "new": {}, "id": "evt_01J9"}, event_id="id")
+    assert (first.dedup_key, second.dedup_key) == ("evt_01J9|0", "evt_01J9|1")
+    assert first.crm_event_id == second.crm_event_id == "evt_01J9"
+
+
+def test_an_item_that_a_request_names_twice_is_one_change() -> None:
+    first, second = split({"ids": [7, 7], "new": {"title": "CFO"}})
+    assert first.dedup_key == second.dedup_key
+
+
+def test_one_item_may_stand_where_a_list_would_and_an_empty_list_has_none() -> None:
+    assert [change.object_id for change in split({"ids": 7, "new": {}})] == ["7"]
+    assert split({"ids": [], "new": {}}) == ()
+
+
+@pytest.mark.parametrize("document", [{}, {"ids": None}, [], 7])
+def test_nothing_to_split_by_is_refused(document: object) -> None:
+    with pytest.raises(ParseError, match="nothing to be split by"):
+        split(document)
+
+
+def test_the_items_to_split_by_are_bounded() -> None:
+    """Each keeps the whole request, which would be multiplied."""
+    assert len(split({"ids": list(range(SPLIT_MAX)), "new": {}})) == SPLIT_MAX
+    with pytest.raises(TooLarge, match="101 items"):
+        split({"ids": list(range(SPLIT_MAX + 1)), "new": {}})
+
+
+def test_headers_that_may_hold_a_credential_are_not_kept() -> None:
+    """Outreach sends a token with every request that can delete the webhook."""
+    headers = {"outreach-webhook-cleanup-token": "x", "x-hook-secret": "x", "x-api-key": "x", "webhook-id": "msg_1"}
+    kept = reader().redact(post(b"{", headers))
+    assert sorted(kept.headers) == ["content-type", "webhook-id"]
+
+
 def test_a_fingerprint_does_not_depend_on_the_order_of_keys_and_does_on_every_value() -> None:
     (forward,) = reader(event_id=None).parse(post(orjson.dumps(EVENT), {}))
     (backward,) = reader(event_id=None).parse(post(orjson.dumps(dict(reversed(EVENT.items()))), {}))
@@ -257,6 +316,8 @@ def test_the_standards_message_id_is_the_dedup_key_unless_an_event_id_is_configu
         ({"object_id": "id", "format": "xml"}, "json"),
         ({"object_id": "id", "event": "id"}, "event"),
         ({"object_id": "id", "contact_types": []}, "at least 1"),
+        ({"object_id": "id", "events": "events", "split": "ids"}, "not both"),
+        ({"object_id": "id", "split": "ids[0]"}, "keys alone"),
     ],
 )
 def test_what_cannot_be_used_is_refused_at_load(parse: dict[str, Any], reason: str) -> None:
@@ -290,6 +351,8 @@ def test_the_paths_are_told_to_editors() -> None:
         PARSE | {"events": "batch[0].events"},
         PARSE | {"values": "records[?primary]", "object_id": "records[?primary].id", "contact_types": ["lead"]},
         {"object_id": "contact.id", "values": "contact", "event_id": "meta.id", "action": "meta.event"},
+        {"split": "ids", "object_id": "ids", "values": "new"},
+        {"split": "data.changes", "object_id": "data.id", "values": "data", "event_id": "id"},
     ],
 )
 def test_a_sample_is_made_by_the_same_paths_that_read_it(parse: dict[str, Any]) -> None:

@@ -81,6 +81,23 @@ _PARSE: Final = {
     "occurred_at": "at",
     "values": "contact",
 }
+_NOTIFICATION: Final = json.dumps(
+    {
+        "ids": [991],
+        "type": "person",
+        "event": "update",
+        "updated_attributes": {"first_name": ["Amra", "Amara"]},
+        "timestamp": "2026-03-02T09:29:58Z",
+    }
+).encode()
+_SPLIT: Final = {
+    "split": "ids",
+    "object_id": "ids",
+    "object_type": "type",
+    "action": "event",
+    "occurred_at": "timestamp",
+    "values": "updated_attributes",
+}
 _STANDARD_SECRETS: Final = (
     "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw",
     "whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oD",
@@ -158,6 +175,16 @@ CRMS: Final = (
         "basic",
         lambda secrets: {"scheme": "basic", "username": "crm", "password": secrets},
         sign=lambda secret, _body, _at: basic("crm", secret),
+        covers_body=False,
+        covers_time=False,
+    ),
+    _generic(
+        "request split by a list",
+        lambda secrets: {"scheme": "token", "token": secrets, "header": "X-Webhook-Token"},
+        sign=lambda secret, _body, _at: {"x-webhook-token": secret},
+        body=_NOTIFICATION,
+        parse=_SPLIT,
+        batch=None,
         covers_body=False,
         covers_time=False,
     ),
