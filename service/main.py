@@ -147,6 +147,7 @@ def create_app(config: Config, *, clock: Callable[[], datetime] = real_clock) ->
         sources=config.sources,
         version=__version__,
         config_version=config.version,
+        reading=lambda: {name: one.trouble for name, one in service.readbacks.items() if one.trouble is not None},
         clock=clock,
     )
 

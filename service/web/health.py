@@ -8,7 +8,9 @@ import orjson
 from fastapi import APIRouter
 from fastapi.responses import Response
 
+from service import retry
 from service.errors import StoreError
+from service.model import Outcome
 from service.pace import share_at
 from service.pipeline import ConfiguredSource
 from service.store import Store
@@ -22,7 +24,10 @@ REFUSED_LATELY: Final = timedelta(hours=1)
 
 
 class Health:
-    """What the health endpoints say. ``ready`` is set by the lifespan."""
+    """What the health endpoints say. ``ready`` is set by the lifespan.
+
+    ``reading`` names the sources whose records cannot be read back now, and why.
+    """
 
     def __init__(
         self,
@@ -32,9 +37,11 @@ class Health:
         sources: Mapping[str, ConfiguredSource],
         version: str,
         config_version: str,
+        reading: Callable[[], Mapping[str, Outcome]],
         clock: Callable[[], datetime],
     ) -> None:
         self._store = store
+        self._reading = reading
         self._delivering = delivering
         self._sources = sources
         self._version = version
@@ -75,7 +82,7 @@ class Health:
             reasons.append(_reason("fail", "nothing is delivered: the worker has stopped", "see the log, restart"))
         age_s = _age_s(backlog, now)
         reasons += [*_of_accounts(states), *_of_backlog(backlog, age_s), *_of_attributes(attributes)]
-        reasons += _of_refusals(marks, self._sources, now)
+        reasons += [*_of_refusals(marks, self._sources, now), *_of_reading(self._reading())]
         return report | {
             "status": _worst(reasons),
             "reasons": reasons,
@@ -168,6 +175,17 @@ def _of_refusals(
             cause = f"the last request to source {name} was refused"
             reasons.append(_reason("warn", cause, "see `refusals`; check the secret and PUBLIC_URL"))
     return reasons
+
+
+def _of_reading(troubles: Mapping[str, Outcome]) -> list[dict[str, str]]:
+    return [
+        _reason(
+            "warn",
+            f"records of source {name} cannot be read back: {outcome.kind.value} ({outcome.status or outcome.detail})",
+            retry.HINTS[outcome.kind],
+        )
+        for name, outcome in troubles.items()
+    ]
 
 
 def _account(state: AccountState, now: datetime) -> dict[str, Any]:
