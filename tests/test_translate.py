@@ -1,0 +1,209 @@
+"""Events become fields: by rules of now or then, and over the record as its CRM has it where that was read."""
+
+from collections.abc import Mapping
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from service.coalesce import plan
+from service.mapping import Rules
+from service.model import Action, Change, Disposition, Event, EventState, Json, Known, from_micros, to_micros
+from service.readback.base import Reading
+from service.translate import FILTERED, GONE, NO_FIELD, NOT_READ, READ, ReadRecord, Settled, lacks, translate
+from tests.support.merging import AT
+
+AT_US = to_micros(AT)
+NAME: dict[str, Json] = {"concat": ["firstname", "lastname"], "separator": " "}
+RULES = Rules.parse({"mapping": {"title": "jobtitle", "email": "email", "custom": {"Name": NAME}}})
+
+
+def event(
+    number: int,
+    values: Mapping[str, Json] | None = None,
+    *,
+    at: int = 0,
+    action: Action = Action.UPDATED,
+    **rest: Any,  # noqa: ANN401  # any field of a change
+) -> Event:
+    """A thin event of so many microseconds after ``AT``."""
+    said = values or {}
+    fields: dict[str, Any] = {"thin": True, "changed_fields": tuple(said) or None, **rest}
+    version = fields.pop("replay_version", None)
+    change = Change(f"hs-{number}", "contact", "991", action, values=said, **fields)
+    return Event(number, "hubspot", AT, AT_US + at, change, version)
+
+
+def record(values: Mapping[str, Json], at: int = 0) -> ReadRecord:
+    return ReadRecord(Reading(values, from_micros(AT_US + at)))
+
+
+def orders(settled: Settled) -> dict[str, int]:
+    """Of when each field is, in microseconds after ``AT``."""
+    planned = plan(settled.mapped, Known(), now=AT + timedelta(days=1))
+    return {name: one.order[0] - AT_US for name, one in planned.send.items()}
+
+
+def fields(settled: Settled) -> dict[str, Json]:
+    return dict(settled.mapped[0][1].fields) if settled.mapped else {}
+
+
+def ends(settled: Settled) -> dict[int, tuple[EventState, str | None]]:
+    return {end.event_id: (end.state, end.reason) for end in settled.ended}
+
+
+WHOLE: dict[str, Json] = {"firstname": "Amara", "lastname": "Okafor", "jobtitle": "CFO", "email": "amara@example.com"}
+EMAIL = (frozenset({"email"}),)
+
+
+@pytest.mark.parametrize(
+    ("values", "needed"),
+    [
+        ({"jobtitle": "CFO"}, False),
+        ({"email": None}, False),
+        ({"company": "Northwind"}, False),
+        ({"firstname": "Amara"}, True),
+        ({"firstname": "Amara", "lastname": "Okafor"}, False),
+        ({}, True),
+    ],
+)
+def test_a_record_is_read_where_a_rule_needs_more_than_the_event_says(values: dict[str, Json], needed: bool) -> None:  # noqa: FBT001  # a column of the table
+    assert lacks(RULES, [event(1, values)], ()) is needed
+
+
+def test_an_event_that_is_whole_is_never_read_back() -> None:
+    whole = event(1, {"firstname": "Amara"}, thin=False)
+    assert not lacks(RULES, [whole], EMAIL)
+
+
+def test_a_record_is_read_where_the_contact_cannot_be_found_without() -> None:
+    title = event(1, {"jobtitle": "CFO"})
+    assert lacks(RULES, [title], EMAIL)
+    assert not lacks(RULES, [title, event(2, {"email": "amara@example.com"})], EMAIL)
+    assert not lacks(RULES, [title], ())
+    assert not lacks(RULES, [title], (frozenset({"email", "company"}), frozenset({"jobtitle"})))
+
+
+def test_a_filter_needs_its_field_too() -> None:
+    rules = Rules.parse({"mapping": {"title": "jobtitle"}, "when": {"field": "lifecyclestage", "equals": "customer"}})
+    assert lacks(rules, [event(1, {"jobtitle": "CFO"})], ())
+    assert rules.needs == {"jobtitle", "lifecyclestage"}
+    assert not lacks(rules, [event(1, {"jobtitle": "CFO", "lifecyclestage": "lead"})], ())
+
+
+def test_a_deletion_is_not_read_back() -> None:
+    assert not lacks(RULES, [event(1, action=Action.DELETED)], EMAIL)
+
+
+def test_a_record_that_was_read_stands_for_every_event_and_is_of_its_own_time() -> None:
+    settled = translate(RULES, [event(2, at=3), event(1, {"firstname": "Amara"}, at=1)], read=record(WHOLE, 9))
+    assert fields(settled) == {"title": "CFO", "email": "amara@example.com", "custom.Name": "Amara Okafor"}
+    assert set(orders(settled).values()) == {9}
+    assert ends(settled) == {1: (EventState.MERGED, READ)}
+    assert settled.ended[0].by_event_id == 2
+    assert settled.record is not None
+    assert settled.record.values == WHOLE
+
+
+def test_what_a_late_answer_does_not_show_yet_is_laid_over_it_and_each_field_is_of_its_own_time() -> None:
+    """A CRM's read may lag behind its webhooks: an old record must not pass for a new one."""
+    events = [event(1, {"firstname": "Ada"}, at=5), event(2, {"jobtitle": "COO"}, at=7)]
+    settled = translate(RULES, events, read=record(WHOLE, 2))
+    assert fields(settled) == {"title": "COO", "email": "amara@example.com", "custom.Name": "Ada Okafor"}
+    assert orders(settled) == {"title": 7, "email": 2, "custom.Name": 5}
+
+
+def test_an_answer_that_shows_what_a_newer_event_says_is_as_new_as_that() -> None:
+    """Some CRMs tell the time of a change in whole seconds."""
+    settled = translate(RULES, [event(1, {"jobtitle": "CFO"}, at=7), event(2, at=9)], read=record(WHOLE, 2))
+    assert set(orders(settled).values()) == {7}
+
+
+def test_an_older_value_is_not_laid_over_a_newer_one() -> None:
+    events = [event(1, {"jobtitle": "CTO"}, at=5), event(2, {"jobtitle": "CFO"}, at=7)]
+    settled = translate(RULES, events, read=record(WHOLE, 2))
+    assert fields(settled)["title"] == "CFO"
+
+
+def test_a_value_that_only_an_event_has_is_mapped_too() -> None:
+    settled = translate(RULES, [event(1, {"jobtitle": "COO"}, at=5)], read=record({"email": "amara@example.com"}, 2))
+    assert orders(settled) == {"title": 5, "email": 2}
+
+
+def test_a_record_that_is_gone_ends_its_events_but_not_its_deletion() -> None:
+    rules = Rules.parse({"mapping": {"title": "jobtitle"}, "on_deleted": {"custom": {"In CRM": {"const": "no"}}}})
+    settled = translate(rules, [event(1), event(2, action=Action.DELETED)], read=ReadRecord(None))
+    assert ends(settled) == {1: (EventState.IGNORED, GONE)}
+    assert fields(settled) == {"custom.In CRM": "no"}
+
+
+def test_a_deletion_says_only_what_the_configuration_lets_it_say() -> None:
+    gone, merged = event(1, action=Action.DELETED), event(2, action=Action.DELETED, merged_into="992")
+    assert ends(translate(RULES, [gone, merged])) == {
+        1: (EventState.IGNORED, "deleted in the CRM"),
+        2: (EventState.IGNORED, "merged into 992 in the CRM"),
+    }
+
+
+def test_the_changes_of_a_record_that_the_filter_leaves_out_are_all_left_out() -> None:
+    rules = Rules.parse({"mapping": {"title": "jobtitle"}, "when": {"field": "lifecyclestage", "equals": "customer"}})
+    settled = translate(rules, [event(1), event(2, at=1)], read=record({**WHOLE, "lifecyclestage": "lead"}))
+    assert ends(settled) == {1: (EventState.IGNORED, FILTERED), 2: (EventState.IGNORED, FILTERED)}
+    assert settled.mapped == ()
+
+
+def test_a_record_that_cannot_be_mapped_makes_one_dead_letter() -> None:
+    rules = Rules.parse({"mapping": {"custom": {"Stage": {"from": "stage", "map": {"1": "Lead"}}}}})
+    settled = translate(rules, [event(1), event(2, at=1)], read=record({"stage": "9"}))
+    assert [(end.event_id, end.state) for end in settled.ended] == [(2, EventState.DEAD), (1, EventState.MERGED)]
+
+
+def test_rules_that_go_by_what_changed_see_what_any_of_the_events_lists() -> None:
+    rules = Rules.parse({"mapping": {"title": {"from": "jobtitle", "only_if_changed": True}, "email": "email"}})
+    one, other = event(1, {"jobtitle": "CFO"}), event(2, {"email": "amara@example.com"}, at=1)
+    assert fields(translate(rules, [one, other], read=record(WHOLE))).keys() == {"title", "email"}
+    assert fields(translate(rules, [other], read=record(WHOLE))).keys() == {"email"}
+    assert fields(translate(rules, [other, event(3)], read=record(WHOLE))).keys() == {"title", "email"}
+
+
+def test_a_replay_is_mapped_by_the_rules_of_its_time_over_the_record_of_now() -> None:
+    then = Rules.parse({"mapping": {"last_name": "lastname"}})
+    asked = event(1, {"firstname": "Ada"}, at=5, replay_version="9f2c1ab04d7e")
+    past = {("9f2c1ab04d7e", "hubspot"): then}
+    assert fields(translate(RULES, [asked], past=past, read=record(WHOLE))) == {"last_name": "Okafor"}
+    assert fields(translate(RULES, [asked], past=past)) == {}
+    forgotten = translate(RULES, [asked], read=record(WHOLE))
+    reason = "the configuration 9f2c1ab04d7e is not kept; replay it with the present one"
+    assert forgotten.ended == (Disposition(1, EventState.DEAD, reason),)
+
+
+def test_what_has_nothing_to_say_tells_whether_reading_would_help() -> None:
+    assert ends(translate(RULES, [event(1), event(2, {"company": "Northwind"})])) == {
+        1: (EventState.IGNORED, NOT_READ),
+        2: (EventState.IGNORED, NO_FIELD),
+    }
+
+
+NAMES = ["firstname", "lastname", "jobtitle"]
+SAID = st.lists(st.tuples(st.integers(0, 20), st.sampled_from(NAMES), st.sampled_from(["a", "b", ""])), max_size=6)
+
+
+@given(said=SAID, read_at=st.integers(0, 20))
+def test_over_a_true_reading_the_newest_value_of_each_field_goes_out(
+    said: list[tuple[int, str, str]], read_at: int
+) -> None:
+    """Whatever had reached the CRM's read by its time, and whatever the order of arrival."""
+    rules = Rules.parse({"mapping": {"first_name": "firstname", "last_name": "lastname", "title": "jobtitle"}})
+    events = [event(number, {name: value}, at=at) for number, (at, name, value) in enumerate(said, 1)]
+    truth: dict[str, Json] = dict.fromkeys(NAMES, "z")
+    seen = dict(truth)
+    for one in sorted(events, key=lambda one: one.order):
+        truth.update(one.change.values)
+        if one.order_key - AT_US <= read_at:
+            seen.update(one.change.values)
+    settled = translate(rules, [*events, event(99, at=0)], read=record(seen, read_at))
+    sent = fields(settled)
+    assert [sent.get(name, "") for name in ("first_name", "last_name", "title")] == [truth[name] for name in NAMES]
+    assert all(at <= max([read_at, *(at for at, _, _ in said)]) for at in orders(settled).values())
