@@ -1,0 +1,105 @@
+"""A privacy deletion in the CRM: what is kept of its record goes, by the delivery that has it, however often."""
+
+import pytest
+
+from service.model import Action, Delivery, EventState, Next, OutcomeKind, Verdict
+from service.schema import contacts, events, links
+from service.store import Store
+from service.store.erase import REASON
+from tests.support.canary import CANARY, delivered, holds_canary
+from tests.support.clock import Clock
+from tests.support.log import (
+    ADA,
+    PERSON,
+    bury,
+    change,
+    claim_one,
+    conclusion,
+    ends,
+    pending_ids,
+    receive,
+    rows,
+)
+
+pytestmark = pytest.mark.anyio
+
+
+async def forgotten(store: Store, clock: Clock, person: str = PERSON) -> Delivery:
+    """Let the CRM tell that it forgot a person, and claim what is owed to that."""
+    await receive(store, clock, change("gone", person, action=Action.PRIVACY_DELETED))
+    return await claim_one(store, clock)
+
+
+async def concluded(store: Store, clock: Clock, delivery: Delivery) -> bool:
+    """Conclude as the pipeline does."""
+    end = ends(*await pending_ids(store, delivery), state=EventState.IGNORED, reason="privacy deletion in the CRM")
+    skip = Verdict(Next.SKIP, "nothing in it is for ChartMogul")
+    done = conclusion(clock, end, kind=OutcomeKind.UNCHANGED, verdict=skip, uuid=None)
+    return await store.deliveries.record(delivery, done, now=clock())
+
+
+async def test_nothing_of_the_person_is_left_and_the_books_close(store: Store, clock: Clock) -> None:
+    await delivered(store, clock, "a")
+    delivery = await forgotten(store, clock)
+    assert await store.eraser.forget(delivery, now=clock())
+    assert await concluded(store, clock, delivery)
+    assert await holds_canary(store) == []
+    assert await rows(store, links) == []
+    assert (await store.ledger.audit()).findings == ()
+    assert await store.ledger.counts() == {"delivered": 1, "ignored": 1}
+
+
+async def test_what_waits_beside_it_is_not_delivered_any_more(store: Store, clock: Clock) -> None:
+    await receive(store, clock, change("late", values={"title": CANARY}))
+    delivery = await forgotten(store, clock)
+    assert await store.eraser.forget(delivery, now=clock())
+    assert await holds_canary(store) == []
+    late, gone = await rows(store, events)
+    assert (late["state"], late["reason"]) == ("ignored", REASON)
+    assert gone["state"] == "pending"
+
+
+async def test_dead_letters_of_the_record_are_put_away(store: Store, clock: Clock) -> None:
+    await receive(store, clock, change("dead", values={"title": CANARY}))
+    await bury(store, clock, await claim_one(store, clock))
+    delivery = await forgotten(store, clock)
+    assert await store.eraser.forget(delivery, now=clock())
+    assert await concluded(store, clock, delivery)
+    assert (await store.ledger.backlog()).dead == 0
+    assert await holds_canary(store) == []
+    assert (await store.ledger.audit()).findings == ()
+
+
+async def test_a_contact_that_another_record_feeds_keeps_its_values(store: Store, clock: Clock) -> None:
+    await delivered(store, clock, "a")
+    await delivered(store, clock, "b", "900", source="hubspot", uuid=ADA)
+    delivery = await forgotten(store, clock)
+    assert await store.eraser.forget(delivery, now=clock())
+    assert await holds_canary(store) == ["contacts.email", "contacts.fields", "events.change"]
+    assert [row["object_id"] for row in await rows(store, links)] == ["900"]
+    assert [row["change"] is None for row in await rows(store, events)] == [True, False, False]
+
+
+async def test_somebody_else_is_not_touched(store: Store, clock: Clock) -> None:
+    await delivered(store, clock, "a", "900")
+    delivery = await forgotten(store, clock)
+    assert await store.eraser.forget(delivery, now=clock())
+    assert await holds_canary(store) == ["contacts.email", "contacts.fields", "events.change"]
+
+
+async def test_doing_it_again_after_a_crash_changes_nothing(store: Store, clock: Clock) -> None:
+    await delivered(store, clock, "a")
+    delivery = await forgotten(store, clock)
+    assert await store.eraser.forget(delivery, now=clock())
+    before = await rows(store, contacts)
+    assert await store.eraser.forget(delivery, now=clock())
+    assert await rows(store, contacts) == before
+    assert await pending_ids(store, delivery) != []
+
+
+async def test_whoever_lost_the_lease_erases_nothing(store: Store, clock: Clock) -> None:
+    await delivered(store, clock, "a")
+    delivery = await forgotten(store, clock)
+    await store.deliveries.release(delivery, due_at=clock())
+    assert not await store.eraser.forget(delivery, now=clock())
+    assert await holds_canary(store) == ["contacts.email", "contacts.fields", "events.change"]
