@@ -6,7 +6,7 @@ BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
 .DEFAULT_GOAL := help
-.PHONY: help install install-dev demo test lint types imports unit format lock bench chaos serve sandbox clean
+.PHONY: help install install-dev demo test lint types imports unit format lock bench chaos fuzz serve sandbox clean
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -56,6 +56,9 @@ bench: install-dev ## Measure against the bounds of this machine; prints ratios 
 # As a part of test, ARGS are those of pytest.
 chaos: install-dev ## Kill, fail, repeat and reorder for a minute; nothing may be lost (ARGS="--seconds 600 --seed 7")
 	$(BIN)/python -m tests.chaos $(if $(filter test,$(MAKECMDGOALS)),,$(ARGS))
+
+fuzz: install-dev ## Send 100,000 requests that no CRM should send; none may do harm (ARGS="--requests 1000000 --seed 7")
+	$(BIN)/python -m tests.fuzz $(ARGS)
 
 serve: install ## Run the service with config.yaml
 	$(BIN)/crm-to-chartmogul serve $(ARGS)
