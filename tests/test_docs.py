@@ -11,7 +11,9 @@ import yaml
 
 from service import __version__, retry
 from service.cli import app
+from service.config import load
 from service.config.settings import SETTINGS
+from service.errors import ConfigError
 from service.mapping import Mapping, MappingSpec
 from service.mapping.targets import STANDARD
 from service.mapping.transforms import TRANSFORMS
@@ -97,7 +99,41 @@ def test_the_changelog_knows_this_version() -> None:
     assert f"## [{__version__}]" in (ROOT / "CHANGELOG.md").read_text()
 
 
-@pytest.mark.parametrize("document", [README, RUNBOOK], ids=["README", "runbook"])
-def test_links_lead_to_files_that_exist(document: str) -> None:
-    links = [link for link in re.findall(r"\]\(([^)#]+)\)", document) if "://" not in link]
-    assert all((ROOT / link).exists() for link in links)
+PAGES = [
+    "README.md",
+    "deploy/README.md",
+    *sorted(str(page.relative_to(ROOT)) for page in (ROOT / "deploy/crms").glob("*")),
+]
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_links_lead_to_files_that_exist(page: str) -> None:
+    links = [link for link in re.findall(r"\]\(([^)#]+)\)", (ROOT / page).read_text()) if "://" not in link]
+    assert [link for link in links if not (ROOT / page).parent.joinpath(link).exists()] == []
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+def test_every_preset_has_its_page_and_its_place_in_the_list_of_pages(preset: str) -> None:
+    assert f"({preset}.md)" in (ROOT / "deploy/crms/README.md").read_text()
+    assert f"preset: {preset}" in (ROOT / f"deploy/crms/{preset}.md").read_text()
+
+
+CONFIGURATIONS = [
+    pytest.param(text, id=f"{page}-{number}")
+    for page in PAGES
+    for number, text in enumerate(re.findall(r"```yaml\n(sources:.*?)```", (ROOT / page).read_text(), re.DOTALL), 1)
+]
+
+
+@pytest.mark.parametrize("text", CONFIGURATIONS)
+def test_every_configuration_that_is_shown_is_right(text: str, tmp_path: Path) -> None:
+    """Copied as it stands, with the variables that it names."""
+    file = tmp_path / "config.yaml"
+    file.write_text(text)
+    values = dict.fromkeys(re.findall(r"\$\{(\w+)\}", text), "0c6d1b7e4f524a7e9d1c2b8f5e6a7c90")
+    own = {"CHARTMOGUL_API_KEY": "cm-key", "PUBLIC_URL": "https://hooks.northwind.example", **values}
+    try:
+        loaded = load(own, config_file=file, env_file=tmp_path / "no.env")
+    except ConfigError as error:
+        pytest.fail(str(error))
+    assert loaded.sources
