@@ -1,12 +1,10 @@
 """Why a request is not proved: each damage is named, for every way of proof there is, and nothing else is."""
 
 import base64
+import contextlib
 import json
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime, timedelta
-from typing import Any
-from urllib.parse import urlencode
 
 import pytest
 from hypothesis import given, settings
@@ -15,73 +13,29 @@ from hypothesis import strategies as st
 from service.errors import VerificationError
 from service.model import Change, InboundRequest, Reply
 from service.operations.credentials import secrets_of
-from service.operations.proof import TRIES_MAX, Diagnosis, diagnose
+from service.operations.proof import TRIES_MAX, diagnose
 from service.sources.base import Sample, Secret, Source, Strict, fresh, header, matches
 from tests.support.crm import NOW, URL, Crm, build, mac, post
 from tests.support.crms import CRMS
 from tests.support.crms.hubspot import hubspot_v3
-
-HOST = "hooks.northwind.example"
-PUBLIC_URL = f"https://{HOST}"
-BY_NAME = {crm.name: crm for crm in CRMS}
-HUBSPOT, TOKEN, HMAC = BY_NAME["hubspot v3"], BY_NAME["generic token"], BY_NAME["generic hmac"]
+from tests.support.proof import (
+    HMAC,
+    HOST,
+    HUBSPOT,
+    PUBLIC_URL,
+    TARGET,
+    TOKEN,
+    Damage,
+    anew,
+    at,
+    hearing,
+    names,
+    saying,
+    why,
+)
 
 every = pytest.mark.parametrize("crm", CRMS, ids=lambda crm: crm.name)
 
-
-def why(
-    crm: Crm,
-    request: InboundRequest,
-    *,
-    secret: str | None = None,
-    public_url: str | None = None,
-    others: Mapping[str, Source[Any]] | None = None,
-) -> Diagnosis:
-    """Diagnose a request to a source that knows one secret of the CRM."""
-    sources = {"crm": crm.source(secret or crm.secrets[0]), **(others or {})}
-    found = diagnose(sources, "crm", request, public_url=public_url, now=NOW)
-    told = f"{found!r}"
-    for each in (*crm.secrets, "Amara", "amara.okafor"):
-        assert each not in told
-    return found
-
-
-def names(found: Diagnosis) -> list[tuple[str, ...]]:
-    """The causes of each explanation, by name."""
-    assert found.refusal is not None
-    return [tuple(cause.name for cause in causes) for causes in found.explanations]
-
-
-def at(url: str) -> Callable[[InboundRequest], InboundRequest]:
-    return lambda request: replace(request, url=url)
-
-
-def saying(change: Callable[[bytes], bytes]) -> Callable[[InboundRequest], InboundRequest]:
-    return lambda request: replace(request, body=change(request.body))
-
-
-def anew(**options: Any) -> Callable[[bytes], bytes]:  # noqa: ANN401  # as json.dumps takes them
-    return lambda body: json.dumps(json.loads(body), **options).encode()
-
-
-def hearing(**headers: str) -> Callable[[InboundRequest], InboundRequest]:
-    added = {name.replace("_", "-"): value for name, value in headers.items()}
-    return lambda request: replace(request, headers={**request.headers, **added})
-
-
-@dataclass(frozen=True, slots=True)
-class Damage:
-    """What happens to a request on its way, and the name of that as a cause."""
-
-    cause: str
-    do: Callable[[InboundRequest], InboundRequest]
-
-    def __call__(self, request: InboundRequest) -> InboundRequest:
-        """Return the request as it came through."""
-        return self.do(request)
-
-
-TARGET = "/webhooks/crm?portal=24519873"
 OF_ADDRESSES = {
     "http for https": Damage("scheme", at(f"http://{HOST}{TARGET}")),
     "an inner host": Damage(
@@ -175,11 +129,9 @@ def test_a_clock_that_is_off_is_named_with_how_much(crm: Crm, minutes: int, says
 
 @every
 def test_blanks_around_a_pasted_secret_are_named(crm: Crm) -> None:
-    pasted = crm.secrets[0] + " "
-    try:
-        crm.source(pasted).verify(crm.request(crm.secrets[0]), now=NOW)
-    except VerificationError:
-        assert names(why(crm, crm.request(crm.secrets[0]), secret=pasted)) == [("secret_blanks",)]
+    with contextlib.suppress(ValueError):  # a preset whose secrets have one form refuses it at load
+        found = why(crm, crm.request(crm.secrets[0]), secret=crm.secrets[0] + " ")
+        assert found.refusal is None or names(found) == [("secret_blanks",)]
 
 
 @every
@@ -241,133 +193,6 @@ def test_a_strange_host_is_never_advised() -> None:
     """It is a stranger's text, which goes to a terminal."""
     request = hearing(host="\x1b[2J.example", x_forwarded_host="a b")(HUBSPOT.request(HUBSPOT.secrets[0]))
     assert "\x1b" not in repr(why(HUBSPOT, at(f"http://app{TARGET}")(request)))
-
-
-QUERIES = {
-    "decoded": ("?name=Ren%C3%A9e%20Roy", "?name=Renée Roy"),
-    "in small letters": ("?name=a%C3%A9", "?name=a%c3%a9"),
-    "with + for blanks": ("?name=Ada%20L", "?name=Ada+L"),
-    "in another order": ("?b=2&a=1&c=3", "?a=1&b=2&c=3"),
-    "of many parameters in order": ("?a=1&b=2&c=3&d=4&e=5", "?b=2&a=1&c=3&d=4&e=5"),
-    "dropped before it was signed": ("", "?portal=24519873"),
-}
-
-
-@pytest.mark.parametrize("name", QUERIES)
-def test_a_query_that_was_written_anew_is_named(name: str) -> None:
-    signed, seen = QUERIES[name]
-    address = f"https://{HOST}/webhooks/crm"
-    headers = hubspot_v3(HUBSPOT.secrets[0], HUBSPOT.body, NOW, url=address + signed)
-    assert names(why(HUBSPOT, post(HUBSPOT.body, headers, url=address + seen))) == [("query",)]
-
-
-def test_a_prefix_that_a_proxy_cut_off_is_named() -> None:
-    outer, inner = f"https://{HOST}/crm-hooks/webhooks/crm", f"https://{HOST}/webhooks/crm"
-    headers = hubspot_v3(HUBSPOT.secrets[0], HUBSPOT.body, NOW, url=outer) | {"x-forwarded-prefix": "/crm-hooks/"}
-    found = why(HUBSPOT, post(HUBSPOT.body, headers, url=inner))
-    assert names(found) == [("path",)]
-    assert "x-forwarded-prefix" in found.explanations[0][0].do
-
-
-def signature(text: str) -> InboundRequest:
-    """The request of the plain HMAC, with its header written in another way."""
-    return replace(HMAC.request(HMAC.secrets[0]), headers={"content-type": "application/json", "x-signature": text})
-
-
-DIGEST = mac(HMAC.secrets[0].encode(), HMAC.body).hex()
-SPELT = {
-    "no prefix": (DIGEST, "prefix"),
-    "two prefixes": (f"sha256=sha256={DIGEST}", "prefix"),
-    "blanks": (f"  sha256={DIGEST} ", "header_value"),
-    "twice": (f"sha256={DIGEST}, sha256={DIGEST}", "header_value"),
-    "percent codes": (f"sha256%3D{DIGEST}", "header_value"),
-    "base64": ("sha256=" + base64.b64encode(bytes.fromhex(DIGEST)).decode(), "setting"),
-    "sha1": ("sha256=" + mac(HMAC.secrets[0].encode(), HMAC.body, algorithm="sha1").hex(), "setting"),
-}
-
-
-@pytest.mark.parametrize("name", SPELT)
-def test_a_signature_that_is_written_otherwise_is_named(name: str) -> None:
-    text, cause = SPELT[name]
-    assert names(why(HMAC, signature(text))) == [(cause,)]
-
-
-def test_a_setting_that_would_fit_is_named_with_its_place() -> None:
-    found = why(HMAC, signature(SPELT["base64"][0]))
-    assert found.explanations[0][0].do == "set auth.verify.encoding: base64"
-    older = BY_NAME["hubspot v2"]
-    found = why(HUBSPOT, older.request(older.secrets[0]))
-    assert [causes[0].do for causes in found.explanations] == ["set auth.versions: v2"]
-
-
-SECRET = "c0ffee5f0d2c9a7b1e55"
-KEYS = {
-    "hexadecimal": (bytes.fromhex(SECRET), SECRET, ["setting"]),
-    "base64 of the text": (SECRET.encode(), base64.b64encode(SECRET.encode()).decode(), ["secret_encoding", "setting"]),
-    "hexadecimal of the text": (SECRET.encode(), SECRET.encode().hex(), ["secret_encoding", "setting"]),
-    "a line break at the CRM's": (SECRET.encode() + b"\n", SECRET, ["secret_blanks"]),
-    "quotes": (SECRET.encode(), f'"{SECRET}"', ["secret_blanks"]),
-}
-
-
-@pytest.mark.parametrize("name", KEYS)
-def test_a_secret_that_was_meant_otherwise_is_named(name: str) -> None:
-    """It may be mended in two ways: by another secret, or by the setting how it is written."""
-    key, configured, causes = KEYS[name]
-    request = signature("sha256=" + mac(key, HMAC.body).hex())
-    assert names(why(HMAC, request, secret=configured)) == [(cause,) for cause in causes]
-
-
-def test_a_text_that_should_be_base64_is_named() -> None:
-    standard = BY_NAME["generic standard webhooks"]
-    text = "plain-webhook-secret"
-    encoded = base64.b64encode(text.encode()).decode()
-    # What the operator typed reads as base64 by chance: the key is another one.
-    configured = "plainwebhooksecr"
-    meant = base64.b64encode(configured.encode()).decode()
-    assert encoded != meant
-    assert names(why(standard, standard.request(meant), secret=configured)) == [("secret_encoding",)]
-
-
-FORM = build(
-    "generic",
-    {"verify": {"scheme": "hmac", "secret": "form-secret-7f3a9c51", "header": "x-signature"}},
-    {"format": "form", "object_id": "contact_id"},
-)
-FIELDS = {"contact_id": "991", "first_name": "Zoë", "title": "VP Finance"}
-FORMS = {
-    "JSON for a form": (urlencode(FIELDS).encode(), json.dumps(FIELDS).encode()),
-    "a form for JSON": (json.dumps(FIELDS).encode(), urlencode(FIELDS).encode()),
-    "+ for %20": (b"contact_id=991&title=VP%20Finance", b"contact_id=991&title=VP+Finance"),
-}
-
-
-@pytest.mark.parametrize("name", FORMS)
-def test_a_form_that_was_written_anew_is_named(name: str) -> None:
-    signed, seen = FORMS[name]
-    headers = {"x-signature": mac(b"form-secret-7f3a9c51", signed).hex()}
-    found = diagnose({"crm": FORM}, "crm", post(seen, headers), public_url=None, now=NOW)
-    assert names(found) == [("form",)]
-
-
-TEXTS = {
-    "keys that were sorted": ("json", '{"id":"1","name":"Zoe"}', '{"name":"Zoe","id":"1"}'),
-    "plain text for escapes": ("json", r'{"id":"1","name":"Zo\u00eb"}', '{"id":"1","name":"Zoë"}'),
-    "escapes for plain text": ("json", '{"id":"1","name":"Zoë"}', r'{"id":"1","name":"Zo\u00eb"}'),
-    "slashes as PHP's": ("json", r'{"url":"https:\/\/northwind.example"}', '{"url": "https://northwind.example"}'),
-    "ampersands as Go's": ("json", r'{"org":"Brandt \u0026 Roy"}', '{"org": "Brandt & Roy"}'),
-    "LF for CR and LF": ("line_end", '{"a":1,\r\n"b":2}', '{"a":1,\n"b":2}'),
-    "CR and LF for LF": ("line_end", '{"a":1,\n"b":2}', '{"a":1,\r\n"b":2}'),
-    "UTF-8 twice": ("charset", '{"name":"Zoë"}', '{"name":"ZoÃ«"}'),
-    "a lost byte order mark": ("byte_order_mark", '\ufeff{"a":1}', '{"a":1}'),
-}
-
-
-@pytest.mark.parametrize("name", TEXTS)
-def test_a_text_that_was_written_anew_is_named(name: str) -> None:
-    cause, signed, seen = TEXTS[name]
-    digest = mac(HMAC.secrets[0].encode(), signed.encode()).hex()
-    assert names(why(HMAC, post(seen.encode(), {"x-signature": f"sha256={digest}"}))) == [(cause,)]
 
 
 def test_a_source_that_asks_for_no_proof_says_so() -> None:

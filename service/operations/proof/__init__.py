@@ -5,7 +5,8 @@ the source's own. First each change by itself, then two at a time, up to 500 tri
 and configured names, never a secret, a header's value or a body.
 """
 
-from collections.abc import Iterator, Mapping
+import re
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any, Final
@@ -28,6 +29,7 @@ CLOCKS_MAX: Final = 2
 """Times as of which everything else is tried too."""
 
 _ELSEWHERE: Final = "https://elsewhere.invalid/"
+_MISSING: Final = re.compile("^the header ([a-z0-9-]+) is missing$")
 _METHODS: Final = ("POST", "PUT", "PATCH", "GET")
 
 
@@ -107,15 +109,22 @@ def _covered(source: Source[Any], now: datetime) -> _Covered:
     def missed(altered: InboundRequest, at: datetime = now) -> bool:
         return Try(source, altered, at).refusal() is not None
 
-    def without(name: str) -> InboundRequest:
-        return replace(sample, headers={key: value for key, value in sample.headers.items() if key != name})
+    def needed(names: Iterable[str]) -> set[str]:
+        """Take one header after the other away, as long as the rest is proof enough."""
+        left = dict(sample.headers)
+        for name in names:
+            rest = {key: value for key, value in left.items() if key != name}
+            left = left if missed(replace(sample, headers=rest)) else rest
+        return set(left)
 
+    # From both ends: a CRM may send a copy, of which either is enough.
+    proofs = needed(sample.headers) | needed(reversed(list(sample.headers)))
     return _Covered(
         method=missed(replace(sample, method="PROOF")),
         address=missed(replace(sample, url=_ELSEWHERE)),
         body=missed(replace(sample, body=b"")),
         time=missed(sample, now + timedelta(days=2)),
-        headers=tuple(name for name in sample.headers if missed(without(name))),
+        headers=tuple(name for name in sample.headers if name in proofs),
     )
 
 
@@ -132,7 +141,8 @@ def _twists(first: Try, captured: InboundRequest, others: Mapping[str, Source[An
         yield from address_twists(first.request.url, captured)
     if covered.body:
         yield from body_twists()
-    yield from header_twists(first.request.headers, covered.headers)
+    named = () if (refusal := first.refusal()) is None else tuple(_MISSING.findall(refusal.cause))
+    yield from header_twists(first.request.headers, dict.fromkeys((*covered.headers, *named)))
     yield from other_secret_twists(others)
     if first.source.auth is not None:
         yield from secret_twists(first.source.auth)
