@@ -9,6 +9,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Annotated, ClassVar, Final, Generic, Self, TypeVar
+from urllib.parse import unquote, unquote_plus
 
 import orjson
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr
@@ -28,7 +29,9 @@ IDENTIFIER_MAX: Final = 255
 SECRETS_MAX: Final = 8
 """Secrets that count at the same time."""
 HEADER_MAX: Final = 8192
-"""Characters of a header that a proof is read from."""
+"""Characters of a header or query that a proof is read from."""
+PARAMETERS_MAX: Final = 100
+"""Parameters of a query that a proof is read from."""
 TOLERANCE_S: Final = 300
 """How far a signed time may be from ours, either way, where the CRM does not say otherwise."""
 
@@ -229,6 +232,26 @@ def header(request: InboundRequest, name: str) -> str:
     if not value.isascii():
         raise VerificationError(f"the header {name} is not ASCII")
     return value
+
+
+def query_values(url: str, name: str) -> list[bytes]:
+    """Return what a query gives for a name, each both with + as a blank and as itself: not every sender encodes it.
+
+    Raises VerificationError past 8192 characters or 100 parameters.
+    """
+    query = url.partition("#")[0].partition("?")[2]
+    if len(query) > HEADER_MAX or query.count("&") >= PARAMETERS_MAX:
+        raise VerificationError(f"the query is longer than {HEADER_MAX} characters or {PARAMETERS_MAX} parameters")
+    pairs = (part.partition("=") for part in query.split("&"))
+    values = [value for key, _, value in pairs if unquote_plus(key) == name]
+    return [raw(form(value)) for value in values for form in (unquote_plus, unquote)]
+
+
+def without_query(url: str, name: str) -> str:
+    """Return the address without a parameter of its query, however often it is there."""
+    address, mark, query = url.partition("?")
+    kept = "&".join(part for part in query.split("&") if unquote_plus(part.partition("=")[0]) != name)
+    return address + mark + kept if kept else address
 
 
 def whole_number(text: str, what: str) -> int:
