@@ -22,8 +22,8 @@ class Admission:
     def admit(self, changes: Sequence[Change]) -> tuple[Change, ...]:
         """Return the changes, each ignored with its reason or owed to somebody.
 
-        Privacy deletions are always owed: what is kept of the person must be erased. So are deletions of records that
-        were merged into another: their links must follow.
+        Privacy deletions are always owed: what is kept of the person must be erased. So is every word of a merge: links
+        must follow.
         """
         return tuple(self._admit(change) for change in changes)
 
@@ -43,6 +43,8 @@ class Admission:
                 return True
             case Action.DELETED:
                 return self.deletions or change.merged_into is not None
+            case Action.MERGED:
+                return bool(change.merged_from)
             case _:
                 return False
 

@@ -1,5 +1,7 @@
 """What is let in: what a source ignores stays ignored, but for what somebody is owed all the same."""
 
+from dataclasses import replace
+
 import pytest
 
 from service.admission import EVERYTHING, Admission
@@ -56,6 +58,8 @@ def test_a_deletion_is_owed_where_it_has_something_to_tell() -> None:
 
 def test_a_record_that_was_merged_into_another_is_owed_so_that_its_link_follows() -> None:
     assert reason(EVERYTHING, change(Action.DELETED, ignored=IGNORED[Action.DELETED], merged_into="992")) is None
+    survivor = replace(change(Action.MERGED, ignored=IGNORED[Action.MERGED]), merged_from=("992",))
+    assert reason(EVERYTHING, survivor) is None
 
 
 def test_what_is_ignored_for_another_reason_stays_so() -> None:

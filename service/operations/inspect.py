@@ -10,9 +10,9 @@ import orjson
 
 from service.coalesce import patch_body, plan
 from service.errors import NotFound, RequestError, ServiceError
-from service.model import MISSING, Change, Event, InboundRequest, Known, Mapped, Reply, Trace, to_micros
+from service.model import MISSING, Action, Change, Event, InboundRequest, Known, Mapped, Reply, Trace, to_micros
 from service.pipeline import ConfiguredSource
-from service.translate import translate
+from service.translate import lacks, translate
 
 CAPTURE_BYTES_MAX: Final = 8 * 1024 * 1024
 _SHAPE: Final = '{"method", "url", "headers": {}, "body"}, with "body_base64" for bytes'
@@ -74,7 +74,8 @@ def inspect(
         changes = configured.admission.admit(source.parse(request))
     except RequestError as error:
         return Inspection(configured.name, error, None, (), ())
-    wanted = [change for change in changes if change.ignored is None]
+    # A privacy deletion sends nothing: it erases.
+    wanted = [one for one in changes if one.ignored is None and one.action is not Action.PRIVACY_DELETED]
     patches = tuple(
         _patch(configured, object_id, [change for change in wanted if change.object_id == object_id], now, clear_with)
         for object_id in dict.fromkeys(change.object_id for change in wanted)
@@ -106,7 +107,10 @@ def _patch(
     settled = translate(configured.rules, events)
     planned = plan(settled.mapped, Known(), now=now)
     body = patch_body({name: one.value for name, one in planned.send.items()}, clear_with=clear_with)
-    return {"object_id": object_id, "patch": body or None, "trace": _trace(configured, events)}
+    shown: dict[str, Any] = {"object_id": object_id, "patch": body or None, "trace": _trace(configured, events)}
+    if configured.reader is not None and lacks(configured.rules, events, configured.to_find(None)):
+        shown["read_back"] = True  # and what is shown is what the events say by themselves
+    return shown
 
 
 def _trace(configured: ConfiguredSource, events: list[Event]) -> list[dict[str, Any]]:
@@ -115,7 +119,9 @@ def _trace(configured: ConfiguredSource, events: list[Event]) -> list[dict[str, 
         if configured.rules.when is not None and not configured.rules.when.holds(event.change):
             lines.append({"dedup_key": event.change.dedup_key, "result": "skip", "reason": "filtered out by `when`"})
             continue
-        result: Mapped = configured.rules.mapping.apply(event.change)
+        deletion = event.change.action is Action.DELETED
+        mapping = configured.rules.deleted if deletion else configured.rules.mapping
+        result = Mapped({}) if mapping is None else mapping.apply(event.change)
         lines += [{"dedup_key": event.change.dedup_key, **trace_line(trace)} for trace in result.traces]
     return lines
 
