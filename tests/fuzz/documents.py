@@ -6,10 +6,12 @@ from typing import Any, Final
 
 from hypothesis import strategies as st
 
-from tests.fuzz.values import json_values, texts
+from tests.fuzz.values import NUMBERS, json_values, texts
 
 MANY: Final[tuple[int, ...]] = (0, 1, 2, 100, 500, 501)
 DEEP: Final[tuple[int, ...]] = (10, 60, 64, 65, 200, 20_000)
+ROOT: Final = 15
+"""The document as a whole is changed once in so many times."""
 
 Place = tuple[Any, Any]
 """A list or an object, and where in it."""
@@ -29,10 +31,10 @@ def documents(draw: st.DrawFn, body: bytes) -> bytes:
     """Return a JSON body with up to three things changed in it, usually written as JSON should be."""
     holder = [json.loads(body)]
     for _ in range(draw(st.sampled_from([1, 1, 1, 2, 3]))):
-        places = [*_places(holder)]
+        within = [*_places(holder[0])] if holder else []
+        places = [(holder, 0)] if holder and (not within or draw(st.integers(0, ROOT)) == 0) else within
         if places:
-            place = draw(st.sampled_from(places))
-            draw(st.sampled_from(CHANGES))(draw, place, places)
+            draw(st.sampled_from(CHANGES))(draw, draw(st.sampled_from(places)), places)
     text = json.dumps(holder[0], separators=(",", ":")).encode() if holder else b""
     return draw(st.sampled_from(WRITTEN))(draw, text) if draw(st.integers(0, 7)) == 0 else text
 
@@ -47,6 +49,16 @@ def _places(node: Any) -> Iterator[Place]:  # noqa: ANN401  # whatever JSON can 
 def _another(draw: st.DrawFn, place: Place, _places: list[Place]) -> None:
     node, key = place
     node[key] = draw(json_values)
+
+
+def _another_text(draw: st.DrawFn, place: Place, _places: list[Place]) -> None:
+    node, key = place
+    node[key] = draw(texts)
+
+
+def _another_number(draw: st.DrawFn, place: Place, _places: list[Place]) -> None:
+    node, key = place
+    node[key] = draw(st.sampled_from(NUMBERS))
 
 
 def _absent(_draw: st.DrawFn, place: Place, _places: list[Place]) -> None:
@@ -95,8 +107,8 @@ def _deep(draw: st.DrawFn, place: Place, _places: list[Place]) -> None:
 
 Change = Callable[[st.DrawFn, Place, list[Place]], None]
 CHANGES: Final[tuple[Change, ...]] = (
-    *(_another, _another, _another, _absent, _absent, _renamed, _from_elsewhere, _from_elsewhere),
-    *(_many, _wrapped, _of_another_type, _of_another_type, _deep),
+    *(_another, _another_text, _another_text, _another_text, _another_number, _absent, _renamed, _from_elsewhere),
+    *(_many, _wrapped, _of_another_type, _deep),
 )
 
 

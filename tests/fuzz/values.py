@@ -24,7 +24,7 @@ NUMBERS: Final[tuple[int | float, ...]] = (
     *(-0.0, 0.5, 1e15, 1e16, 1e308, 5e-324, 1772443798120, 1772443798.12, -62135596800000, 253402300800000),
 )
 
-texts: Final = st.sampled_from(TEXTS) | st.text(max_size=12)
+texts: Final = st.sampled_from(TEXTS) | st.sampled_from(TEXTS[::-1]) | st.text(max_size=12)
 scalars: Final = st.none() | st.booleans() | st.sampled_from(NUMBERS) | st.floats(allow_nan=False) | texts
 json_values: Final[st.SearchStrategy[Any]] = st.recursive(
     scalars,
