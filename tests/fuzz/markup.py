@@ -65,7 +65,7 @@ def _repeated(draw: st.DrawFn, body: bytes, one: Element) -> bytes:
 
 def _filled(draw: st.DrawFn, body: bytes, one: Element) -> bytes:
     text = draw(texts)
-    written = draw(st.sampled_from([escape(text), text, f"<![CDATA[{text}]]>", f"<!-- {text} -->", f"&{text};"]))
+    written: str = draw(st.sampled_from([escape(text), text, f"<![CDATA[{text}]]>", f"<!-- {text} -->", f"&{text};"]))
     return body[: one.inner] + written.encode("utf-8", "surrogatepass") + body[one.inner_end :]
 
 

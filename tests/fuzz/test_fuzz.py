@@ -36,7 +36,7 @@ def test_a_request_with_nothing_right_in_it_is_only_ever_refused(way: Crm) -> No
 def test_a_request_altered_on_the_way_raises_only_the_documented_errors(way: Crm) -> None:
     outcomes: Counter[str] = Counter()
     examine(partial(judged, way, "altered"), KINDS["altered"](way), EXAMPLES, outcomes)
-    assert outcomes[NOT_PROVED] > 0
+    assert len(outcomes) > 1, "some of it matters, and some does not"
 
 
 @every
