@@ -5,9 +5,10 @@ from typing import Any, Final
 from service.sources.base import Source
 from service.sources.generic import GenericSource
 from service.sources.hubspot import HubSpotSource
+from service.sources.intercom import IntercomSource
 from service.sources.pipedrive import PipedriveSource
 
 PRESETS: Final[dict[str, type[Source[Any]]]] = {
-    source.preset: source for source in (HubSpotSource, PipedriveSource, GenericSource)
+    source.preset: source for source in (HubSpotSource, PipedriveSource, IntercomSource, GenericSource)
 }
 """What stands under ``preset`` in the configuration."""
