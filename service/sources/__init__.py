@@ -7,8 +7,9 @@ from service.sources.generic import GenericSource
 from service.sources.hubspot import HubSpotSource
 from service.sources.intercom import IntercomSource
 from service.sources.pipedrive import PipedriveSource
+from service.sources.zoho import ZohoSource
 
 PRESETS: Final[dict[str, type[Source[Any]]]] = {
-    source.preset: source for source in (HubSpotSource, PipedriveSource, IntercomSource, GenericSource)
+    source.preset: source for source in (HubSpotSource, PipedriveSource, IntercomSource, ZohoSource, GenericSource)
 }
 """What stands under ``preset`` in the configuration."""
