@@ -3,6 +3,7 @@
 from typing import Any, Final
 
 from service.sources.base import Source
+from service.sources.close import CloseSource
 from service.sources.generic import GenericSource
 from service.sources.hubspot import HubSpotSource
 from service.sources.intercom import IntercomSource
@@ -10,6 +11,7 @@ from service.sources.pipedrive import PipedriveSource
 from service.sources.zoho import ZohoSource
 
 PRESETS: Final[dict[str, type[Source[Any]]]] = {
-    source.preset: source for source in (HubSpotSource, PipedriveSource, IntercomSource, ZohoSource, GenericSource)
+    source.preset: source
+    for source in (HubSpotSource, PipedriveSource, CloseSource, IntercomSource, ZohoSource, GenericSource)
 }
 """What stands under ``preset`` in the configuration."""
