@@ -225,7 +225,7 @@ def _kind(event: Record) -> tuple[str, str]:
     if object_type == "object":
         type_id = detail(event.get("objectTypeId")) or "unknown"
         object_type = _OBJECT_TYPES.get(type_id, type_id)
-    return object_type, verb or "unknown"
+    return object_type or "unknown", verb or "unknown"
 
 
 def _why_ignored(object_type: str, verb: str, action: Action) -> str | None:

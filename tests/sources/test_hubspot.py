@@ -202,6 +202,7 @@ def test_the_attempt_is_no_part_of_the_dedup_key_and_everything_else_is() -> Non
         ({"subscriptionType": "contact.listMembership"}, "event type listMembership"),
         ({"subscriptionType": "contact"}, "event type unknown"),
         ({"subscriptionType": ...}, "object type unknown"),
+        ({"subscriptionType": ".creation"}, "object type unknown"),
         ({"subscriptionType": 7}, "object type 7"),
         ({"subscriptionType": "object.creation"}, "object type unknown"),
         ({"subscriptionType": "object.creation", "objectTypeId": "0-3"}, "object type deal"),
