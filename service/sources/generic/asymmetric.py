@@ -76,9 +76,9 @@ class AsymmetricProof(HeaderOnly):
         )
 
     def _signature(self, value: str) -> bytes:
-        written = value.removeprefix(self._scheme.prefix)
         if not value.startswith(self._scheme.prefix):
             raise VerificationError("the signature has not its prefix", hint="check prefix")
+        written = value.removeprefix(self._scheme.prefix)
         try:
             if self._scheme.encoding == "hex":
                 return base64.b16decode(written, casefold=True)

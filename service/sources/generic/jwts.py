@@ -56,8 +56,8 @@ class JwtProof(HeaderOnly):
         """Return only if the token is signed, for us and not expired; else raise VerificationError and nothing else."""
         claims = self._claims(_bare(header(request, "authorization")))
         self._counts(claims, now.timestamp())
-        audience = claims.get("aud")
-        if self._scheme.audience not in (None, *(audience if isinstance(audience, list) else [audience])):
+        ours, told = self._scheme.audience, claims.get("aud")
+        if ours is not None and ours not in (told if isinstance(told, list) else [told]):
             raise VerificationError("the token is meant for another audience", hint="check audience")
 
     def sign(self, request: InboundRequest, *, now: datetime, message_id: str) -> InboundRequest:  # noqa: ARG002  # Proof

@@ -105,9 +105,10 @@ class Reader:
         event = fields if parse.values is None else put({}, parse.values.steps, fields)
         if parse.event_id is None and parse.occurred_at is None:
             event = {**mapping_at(event, "an event"), "sent_at": isoformat_z(sample.at)}  # tells two samples apart
+        named = None if parse.changed_fields == parse.values else parse.changed_fields  # else the values name them
         placed: tuple[tuple[Path | None, Json], ...] = (
             (parse.previous, dict(sample.previous)),
-            (parse.changed_fields, list(sample.previous or sample.fields)),
+            (named, list(sample.previous or sample.fields)),
             (parse.event_id, sample.event_id),
             (parse.object_id, sample.object_id),
             (parse.object_type, parse.contact_types[0]),

@@ -352,6 +352,7 @@ def test_the_paths_are_told_to_editors() -> None:
         PARSE | {"values": "records[?primary]", "object_id": "records[?primary].id", "contact_types": ["lead"]},
         {"object_id": "contact.id", "values": "contact", "event_id": "meta.id", "action": "meta.event"},
         {"split": "ids", "object_id": "ids", "values": "new"},
+        {"object_id": "id", "values": "new", "changed_fields": "new"},
         {"split": "data.changes", "object_id": "data.id", "values": "data", "event_id": "id"},
     ],
 )
