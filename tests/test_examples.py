@@ -15,13 +15,13 @@ import yaml
 from service.config.variables import NAME
 from service.mapping import MappingSpec
 from service.sandbox import parse_seed
-from service.sources.base import Strict
+from service.sources.base import Sample, Strict
 from service.sources.generic import Parse
 from service.sources.generic.asymmetric import Asymmetric
 from service.sources.generic.jwts import Jwt
 from service.sources.generic.schemes import Basic, Hmac, StandardWebhooks
 from service.sources.generic.tokens import Token
-from tests.support.crm import DATA, basic, mac
+from tests.support.crm import DATA, NOW, basic, mac
 from tests.support.crms.generic import ED25519_SECRETS, JWT_SECRETS, ed25519, public_pem, standard_webhooks, web_token
 from tests.support.sandbox import RunningSandbox, contact_uuid, running_sandbox
 from tests.support.service import Running, Shifted, configure, running
@@ -180,6 +180,18 @@ def test_an_example_passes_the_check_as_it_stands(example: str, tmp_path: Path) 
     """With nothing changed, and nothing set but the secrets that it names."""
     config = configure(tmp_path, (EXAMPLES / f"{example}.yaml").read_text(), **secrets_of(example))
     assert list(config.sources) == [example]
+
+
+@pytest.mark.parametrize("example", sorted(set(PROOFS) - {"gohighlevel"}))
+def test_a_sample_of_an_example_is_accepted_and_read(example: str, tmp_path: Path) -> None:
+    """By `sample` an operator tries the way to the service; GoHighLevel alone can sign for itself."""
+    text = (EXAMPLES / f"{example}.yaml").read_text()
+    source = configure(tmp_path, text, **secrets_of(example)).sources[example].source
+    sample = Sample(object_id="4711", event_id="evt_1", at=NOW, fields={"title": "CFO"}, previous={"title": "CTO"})
+    request = source.sample(sample, url=f"https://hooks.northwind.example/webhooks/{example}", now=NOW)
+    source.verify(request, now=NOW)
+    (change,) = source.parse(request)
+    assert (change.object_id, change.ignored) == ("4711", None)
 
 
 @every
