@@ -2,6 +2,7 @@
 
 from typing import Any, Final
 
+from service.sources.attio import AttioSource
 from service.sources.base import Source
 from service.sources.close import CloseSource
 from service.sources.generic import GenericSource
@@ -12,6 +13,6 @@ from service.sources.zoho import ZohoSource
 
 PRESETS: Final[dict[str, type[Source[Any]]]] = {
     source.preset: source
-    for source in (HubSpotSource, PipedriveSource, CloseSource, IntercomSource, ZohoSource, GenericSource)
+    for source in (HubSpotSource, PipedriveSource, AttioSource, CloseSource, IntercomSource, ZohoSource, GenericSource)
 }
 """What stands under ``preset`` in the configuration."""
