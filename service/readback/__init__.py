@@ -2,7 +2,8 @@
 
 from typing import Any, Final
 
+from service.readback.attio import AttioReader
 from service.readback.base import Reader
 
-READERS: Final[dict[str, type[Reader[Any]]]] = {}
+READERS: Final[dict[str, type[Reader[Any]]]] = {reader.preset: reader for reader in (AttioReader,)}
 """The CRMs that can be asked for a record, by preset."""
