@@ -5,6 +5,7 @@ from typing import Any, Final
 from service.sources.attio import AttioSource
 from service.sources.base import Source
 from service.sources.close import CloseSource
+from service.sources.dataverse import DataverseSource
 from service.sources.generic import GenericSource
 from service.sources.hubspot import HubSpotSource
 from service.sources.intercom import IntercomSource
@@ -13,6 +14,15 @@ from service.sources.zoho import ZohoSource
 
 PRESETS: Final[dict[str, type[Source[Any]]]] = {
     source.preset: source
-    for source in (HubSpotSource, PipedriveSource, AttioSource, CloseSource, IntercomSource, ZohoSource, GenericSource)
+    for source in (
+        HubSpotSource,
+        PipedriveSource,
+        AttioSource,
+        CloseSource,
+        IntercomSource,
+        ZohoSource,
+        DataverseSource,
+        GenericSource,
+    )
 }
 """What stands under ``preset`` in the configuration."""
