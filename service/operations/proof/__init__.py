@@ -6,7 +6,7 @@ and configured names, never a secret, a header's value or a body.
 """
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any, Final
@@ -109,23 +109,26 @@ def _covered(source: Source[Any], now: datetime) -> _Covered:
     def missed(altered: InboundRequest, at: datetime = now) -> bool:
         return Try(source, altered, at).refusal() is not None
 
-    def needed(names: Iterable[str]) -> set[str]:
-        """Take one header after the other away, as long as the rest is proof enough."""
-        left = dict(sample.headers)
-        for name in names:
-            rest = {key: value for key, value in left.items() if key != name}
-            left = left if missed(replace(sample, headers=rest)) else rest
-        return set(left)
-
     # From both ends: a CRM may send a copy, of which either is enough.
-    proofs = needed(sample.headers) | needed(reversed(list(sample.headers)))
+    names = list(sample.headers)
+    proofs = {*_needed(source, sample, names, now), *_needed(source, sample, names[::-1], now)}
     return _Covered(
         method=missed(replace(sample, method="PROOF")),
         address=missed(replace(sample, url=_ELSEWHERE)),
         body=missed(replace(sample, body=b"")),
         time=missed(sample, now + timedelta(days=2)),
-        headers=tuple(name for name in sample.headers if name in proofs),
+        headers=tuple(name for name in names if name in proofs),
     )
+
+
+def _needed(source: Source[Any], sample: InboundRequest, names: Iterable[str], now: datetime) -> Mapping[str, str]:
+    """Take one header after the other away, as long as the rest is proof enough, and return what is left."""
+    left = dict(sample.headers)
+    for name in names:
+        rest = {key: value for key, value in left.items() if key != name}
+        if Try(source, replace(sample, headers=rest), now).refusal() is None:
+            left = rest
+    return left
 
 
 def _twists(first: Try, captured: InboundRequest, others: Mapping[str, Source[Any]]) -> Iterator[Twist]:
@@ -148,7 +151,7 @@ def _twists(first: Try, captured: InboundRequest, others: Mapping[str, Source[An
         yield from secret_twists(first.source.auth)
 
 
-def _with_method(method: str) -> Any:  # noqa: ANN401  # a change of a try
+def _with_method(method: str) -> Callable[[Try], Try]:
     return lambda to: replace(to, request=replace(to.request, method=method))
 
 
@@ -164,7 +167,7 @@ class _Search:
         """Return the single changes that explain the refusal, each name once; else the first two that do together."""
         found: dict[str, Twist] = {}
         useful: list[Twist] = []
-        for twist in twists[:TRIES_MAX]:
+        for twist in twists[: TRIES_MAX - 1]:
             attempt = twist.apply(self._first)
             if attempt is None or attempt.key in self._known:
                 continue

@@ -31,7 +31,7 @@ def clock_twists(request: InboundRequest, now: datetime) -> Iterator[Twist]:
     for at in list(dict.fromkeys(_times(request)))[:TIMES_MAX]:
         off_s = round((now - at).total_seconds())
         where = "before" if off_s > 0 else "after"
-        says = f"the time is {isoformat_z(at)}, {abs(off_s)} s {where} the one it was proved at"
+        says = f"the clock shows {isoformat_z(at)}, {abs(off_s)} s {where} the time that counted"
         do = "if it was captured then, say so with --now; if it was just sent, set the clock that is off by that"
         yield Twist("clock", says, do, _at(at))
 

@@ -95,7 +95,7 @@ class Twist:
 
 
 def taking_turns(twists: Iterator[Twist]) -> list[Twist]:
-    """Order twists so that the likeliest of each cause come before the second of any, and tell each only once."""
+    """Put the likeliest of each cause before the second of any."""
     families: dict[str, list[Twist]] = {name: [] for name in RANK}
     for twist in twists:
         families[twist.name].append(twist)
