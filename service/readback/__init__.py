@@ -4,6 +4,7 @@ from typing import Any, Final
 
 from service.readback.attio import AttioReader
 from service.readback.base import Reader
+from service.readback.intercom import IntercomReader
 
-READERS: Final[dict[str, type[Reader[Any]]]] = {reader.preset: reader for reader in (AttioReader,)}
+READERS: Final[dict[str, type[Reader[Any]]]] = {reader.preset: reader for reader in (AttioReader, IntercomReader)}
 """The CRMs that can be asked for a record, by preset."""
