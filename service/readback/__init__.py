@@ -5,6 +5,9 @@ from typing import Any, Final
 from service.readback.attio import AttioReader
 from service.readback.base import Reader
 from service.readback.intercom import IntercomReader
+from service.readback.zoho import ZohoReader
 
-READERS: Final[dict[str, type[Reader[Any]]]] = {reader.preset: reader for reader in (AttioReader, IntercomReader)}
+READERS: Final[dict[str, type[Reader[Any]]]] = {
+    reader.preset: reader for reader in (AttioReader, IntercomReader, ZohoReader)
+}
 """The CRMs that can be asked for a record, by preset."""
