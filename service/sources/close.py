@@ -27,6 +27,7 @@ from typing import Annotated, ClassVar, Final
 
 import orjson
 from pydantic import AfterValidator
+from pydantic_core import PydanticCustomError
 
 from service.errors import VerificationError
 from service.model import Action, Change, InboundRequest, Json, Record, to_micros
@@ -53,6 +54,7 @@ from service.sources.base import (
 _SIGNATURE: Final = "close-sig-hash"
 _TIMESTAMP: Final = "close-sig-timestamp"
 _HEX: Final = re.compile(r"(?:[0-9A-Fa-f]{2})+")
+_KEY_ALLOWED: Final = "the subscription's signature_key, an even number of hex digits"
 _MICROS_PER_S: Final = 1_000_000
 _CUSTOM: Final = "custom."
 _ACTIONS: Final = {"created": Action.CREATED, "updated": Action.UPDATED, "deleted": Action.DELETED}
@@ -61,7 +63,8 @@ _OWN_FIELDS: Final = frozenset({"title", "name"})
 
 def _in_hex(secrets: Secrets) -> Secrets:
     if not all(_HEX.fullmatch(secret.get_secret_value()) for secret in secrets):
-        raise ValueError("a secret must be the subscription's signature_key: an even number of hex digits")
+        # With the words that the configuration's report shows also where the secret came from a variable.
+        raise PydanticCustomError("hex", "a secret must be {allowed}", {"allowed": _KEY_ALLOWED})
     return secrets
 
 

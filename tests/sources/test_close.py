@@ -84,7 +84,9 @@ def test_hex_is_read_in_any_case_in_signature_and_secret() -> None:
     ["whsec_058bfb6a3d8c", KEY[:-1], KEY[:8] + " " + KEY[8:], "\uff10\uff15" + KEY, KEY + "\n", [KEY, "next-key"]],
 )
 def test_a_secret_that_is_not_hex_is_refused_at_load_without_being_shown(secret: Any) -> None:  # noqa: ANN401  # one or several
-    with pytest.raises(ValidationError, match="signature_key: an even number of hex digits") as refused:
+    with pytest.raises(
+        ValidationError, match="a secret must be the subscription's signature_key, an even number of hex digits"
+    ) as refused:
         CloseSource.Auth.model_validate({"secret": secret})
     assert KEY[:16] not in str(refused.value)
 
