@@ -1,4 +1,4 @@
-"""HubSpot app webhooks: one event for each changed property, in signed batches.
+"""HubSpot: an app's events, one for each changed property, in signed batches; or a workflow's whole record.
 
 Signs (https://developers.hubspot.com/docs/api/webhooks/validating-requests), the key is the app's client secret:
 v3 ``X-HubSpot-Signature-v3``: base64 HMAC-SHA256 of method, URL, body and ``X-HubSpot-Request-Timestamp`` (ms, 5 min);
@@ -13,8 +13,15 @@ changes are put creation first, then by time.
 Repeats: any 4xx, 5xx or timeout is sent again, up to 10 times in 24 hours, with a higher ``attemptNumber``. ``eventId``
 may repeat between different events, so that the dedup key has portal, subscription, event, record, time and property.
 
-Events carry at most one value and are thin: the rest must be read back. Type names are ``contact.propertyChange`` and
-the like, or ``object.propertyChange`` with ``objectTypeId`` on the newer platform.
+Events carry at most one value, sensitive ones none, and are thin: the rest must be read back. Type names are
+``contact.propertyChange`` and the like, or ``object.propertyChange`` with ``objectTypeId`` on the newer platform.
+A merge or restore says only that the record is another now, so that it must be read back; where a merge made a new
+record, ``newObjectId`` is its id. A privacy deletion comes with a deletion, in any order. An import says ``IMPORT``.
+
+The workflow action "Send a webhook" (https://knowledge.hubspot.com/workflows/how-do-i-use-webhooks-with-hubspot-workflows)
+sends one record as the object API has it, not an event: ``properties`` with each value, or with ``value`` and its
+history. It is signed with v2 where an app's request signature is chosen. Failures are tried again for three days, but
+after a 4xx other than 429 they are not. Nothing identifies a sending: the same values of a record are the same change.
 """
 
 import base64
@@ -76,6 +83,9 @@ _NAMED_ELSEWHERE: Final[Mapping[str, tuple[str, ...]]] = {
     "merge": ("newObjectId", "primaryObjectId", "objectId"),
     "associationChange": ("objectId", "fromObjectId"),
 }
+_EVENT_TYPES: Final = frozenset({"subscriptionType", "eventType"})
+_DELIVERED: Final = frozenset({Action.CREATED, Action.UPDATED, Action.MERGED, Action.RESTORED})
+_RECORD_IDS: Final = ("vid", "objectId", "id")
 _PROPERTIES: Final = {"first_name": "firstname", "last_name": "lastname", "title": "jobtitle"}
 
 Version = Literal["v1", "v2", "v3"]
@@ -94,7 +104,7 @@ class HubSpotAuth(Strict):
 
 
 class HubSpotSource(Source[HubSpotAuth]):
-    """A HubSpot app's subscriptions. Contacts' creations and property changes count; the rest is logged and ignored."""
+    """A HubSpot app's subscriptions, or workflows. Contacts count; deletions and the rest are logged and ignored."""
 
     preset: ClassVar[str] = "hubspot"
     Auth: ClassVar[type[Strict]] = HubSpotAuth
@@ -124,6 +134,8 @@ class HubSpotSource(Source[HubSpotAuth]):
     def parse(self, request: InboundRequest) -> tuple[Change, ...]:
         """Read the changes of a request, creations first, then by time; raise ParseError or TooLarge, nothing else."""
         document = read_json(request.body)
+        if isinstance(document, dict) and "properties" in document and not _EVENT_TYPES & document.keys():
+            return within_limits([_sent_by_workflow(document)], len(request.body))
         events = document if isinstance(document, list) else [document]
         changes = [_change(mapping_at(event, "an event")) for event in events]
         return within_limits(sorted(changes, key=_rank), len(request.body))
@@ -231,7 +243,35 @@ def _kind(event: Record) -> tuple[str, str]:
 def _why_ignored(object_type: str, verb: str, action: Action) -> str | None:
     if object_type != "contact":
         return f"object type {object_type}"
-    return f"event type {verb}" if action is Action.OTHER else IGNORED.get(action)
+    if action in _DELIVERED:
+        return None
+    return f"event type {verb}" if action is Action.OTHER else IGNORED[action]
+
+
+def _sent_by_workflow(record: Record) -> Change:
+    """Say in our words what a workflow sent of a record: nothing tells what of it changed, or who changed it."""
+    type_id = detail(record.get("objectTypeId")) or "0-1"
+    object_type = _OBJECT_TYPES.get(type_id, type_id)
+    key = next((key for key in _RECORD_IDS if record.get(key) is not None), "vid")
+    object_id = identifier(record.get(key), key)
+    properties = {name: _bare(value) for name, value in mapping_at(record["properties"], "properties").items()}
+    modified = properties.get("lastmodifieddate", record.get("updatedAt"))
+    fingerprint = hashlib.sha256(orjson.dumps(properties, option=orjson.OPT_SORT_KEYS)).hexdigest()
+    return Change(
+        dedup_key=dedup_key("workflow", object_type, object_id, fingerprint),
+        object_type=object_type,
+        object_id=object_id,
+        action=Action.UPDATED,
+        occurred_at=instant(modified, "lastmodifieddate"),
+        values=properties if object_type == "contact" else {},
+        tenant=detail(record.get("portal-id", record.get("portalId"))),
+        ignored=None if object_type == "contact" else f"object type {object_type}",
+    )
+
+
+def _bare(value: Json) -> Json:
+    """Return a property's value without its history."""
+    return value.get("value") if isinstance(value, dict) else value
 
 
 def _object_id(event: Record, verb: str, *, needed: bool) -> str:

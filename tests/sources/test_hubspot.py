@@ -1,4 +1,4 @@
-"""HubSpot app webhooks: three generations of signatures, and batches of thin events."""
+"""HubSpot: three generations of signatures, batches of thin events, and whole records from workflows."""
 
 import itertools
 from dataclasses import replace
@@ -151,6 +151,11 @@ def test_percent_codes_in_the_path_stay() -> None:
         V3.verify(post(BODY, hubspot_v3(SECRET, BODY, NOW, url=decoded), url=url), now=NOW)
 
 
+def test_the_address_must_be_known_where_anything_is_signed() -> None:
+    assert V3.signs_url
+    assert not build("hubspot", None).signs_url
+
+
 def test_method_and_time_are_signed() -> None:
     request = post(BODY, hubspot_v3(SECRET, BODY, NOW))
     later = str(int((NOW + timedelta(seconds=1)).timestamp() * 1000))
@@ -248,6 +253,72 @@ def test_a_merge_names_a_single_absorbed_record_also_without_a_list() -> None:
     merge = event(subscriptionType="contact.merge", primaryObjectId=12, mergedObjectIds=13, propertyName=...)
     (change,) = read(merge)
     assert (change.object_id, change.merged_from) == ("12", ("13",))
+
+
+@pytest.mark.parametrize("name", ["merge_into_a_new_record", "restored"])
+def test_a_record_that_is_another_now_is_asked_for(name: str) -> None:
+    """Such an event carries nothing to send: only read back, it brings the contact up to date."""
+    (change,) = V3.parse(fixture("hubspot", name)[0])
+    assert (change.thin, change.values, change.changed_fields, change.ignored) == (True, {}, None, None)
+
+
+def workflow(**fields: Any) -> bytes:  # noqa: ANN401  # any JSON
+    record = orjson.loads(fixture("hubspot", "sent_by_a_workflow_with_chosen_properties")[0].body)
+    return orjson.dumps({key: value for key, value in (record | fields).items() if value is not ...})
+
+
+def test_a_workflow_signs_with_v2_as_hubspots_own_library_does_and_only_where_that_is_named() -> None:
+    body = workflow()
+    headers = {"x-hubspot-signature": Signature.get_signature(SECRET, body.decode(), "v2", URL, "POST")}
+    source("v3", "v2").verify(post(body, headers), now=NOW)
+    with pytest.raises(VerificationError):
+        V3.verify(post(body, headers), now=NOW)
+
+
+@pytest.mark.parametrize("key", ["vid", "objectId", "id"])
+def test_a_record_of_a_workflow_names_its_id_in_one_of_three_ways(key: str) -> None:
+    (change,) = V3.parse(post(workflow(**({"objectId": ...} | {key: 991})), {}))
+    assert change.object_id == "991"
+
+
+def test_the_same_values_sent_again_by_a_workflow_are_the_same_change() -> None:
+    (first,) = V3.parse(post(workflow(), {}))
+    (again,) = V3.parse(post(workflow(appId=7), {}))
+    (other,) = V3.parse(post(workflow(properties={"firstname": "Amara"}), {}))
+    assert first.dedup_key == again.dedup_key != other.dedup_key
+
+
+@pytest.mark.parametrize(
+    ("fields", "at"),
+    [
+        ({"properties": {"lastmodifieddate": "1772443798120"}}, "2026-03-02T09:29:58.120Z"),
+        ({"properties": {}, "updatedAt": "2026-03-02T09:29:58Z"}, "2026-03-02T09:29:58.000Z"),
+        ({"properties": {}}, None),
+    ],
+)
+def test_a_record_of_a_workflow_is_of_the_time_of_its_last_change(fields: dict[str, Any], at: str | None) -> None:
+    (change,) = V3.parse(post(workflow(**fields), {}))
+    assert as_event(change)["occurred_at"] == at
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"objectId": ...},
+        {"objectId": 1.5},
+        {"properties": ["firstname"]},
+        {"properties": None},
+        {"properties": {"lastmodifieddate": "soon"}},
+    ],
+)
+def test_a_record_of_a_workflow_must_be_whole(fields: dict[str, Any]) -> None:
+    with pytest.raises(ParseError):
+        V3.parse(post(workflow(**fields), {}))
+
+
+def test_an_event_with_properties_is_still_an_event() -> None:
+    (change,) = V3.parse(post(orjson.dumps(event(properties={"firstname": "Amra"})), {}))
+    assert (change.changed_fields, change.values) == (("firstname",), {"firstname": "Amara"})
 
 
 def test_ids_past_2_to_the_53_stay_exact() -> None:
