@@ -38,6 +38,7 @@ def main() -> int:
     options = _options()
     scale = QUICK if options.quick else Scale()
     scale = scale if options.seconds is None else replace(scale, seconds=options.seconds)
+    scale = replace(scale, sources=tuple(options.source))
     # A stopped run must not leave its servers behind.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
     cores = Cores.found()
@@ -61,6 +62,9 @@ def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m tests.benchmarks", description=__doc__)
     parser.add_argument("--only", action="append", choices=MEASURES, help="this measure; again for more")
     parser.add_argument("--seconds", type=float, help="of each round of intake")
+    parser.add_argument(
+        "--source", action="append", choices=intake.SOURCES, default=[], help="of intake; again for more"
+    )
     parser.add_argument("--quick", action="store_true", help="small numbers, to see that everything works")
     parser.add_argument("--out", type=Path, default=ROOT / "bench.json", help="where the JSON goes")
     return parser.parse_args()

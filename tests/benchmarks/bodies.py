@@ -103,24 +103,24 @@ def pipedrive(changes: Iterable[Edit], *, known: bool = True) -> Iterator[bytes]
     """Each as one webhook v2 of about 2 KB, with HTTP Basic; unless ``known``, without the uuid of the contact."""
     credentials = base64.b64encode(f"crm:{PIPEDRIVE_PASSWORD}".encode()).decode()
     proof = f"Authorization: Basic {credentials}\r\n".encode()
-    for body in _filled([PERSON if known else STRANGER], changes):
+    for body in _documents([PERSON if known else STRANGER], changes):
         yield _request(b"pipedrive", b"Pipedrive Webhooks", proof, body)
 
 
 def helpdesk(changes: Iterable[Edit]) -> Iterator[bytes]:
     """Each as one webhook of about 1 KB, signed by HMAC-SHA256 over the body."""
     key = HELPDESK_SECRET.encode()
-    for body in _filled([TICKET], changes):
+    for body in _documents([TICKET], changes):
         signature = hmac.digest(key, body, "sha256").hex().encode()
         yield _request(b"helpdesk", b"Helpdesk-Hookshot/2", b"X-Signature: sha256=" + signature + b"\r\n", body)
 
 
-def hubspot(changes: Iterable[Edit], *, properties: Sequence[Any] = (EMAIL,)) -> Iterator[bytes]:
+def hubspot(changes: Iterable[Edit], *, properties: Sequence[Any] = (EMAIL,), size: int = BATCH) -> Iterator[bytes]:
     """In batches of up to 100 property changes, signed with version 3; each edit is one of each of the properties."""
     key = HUBSPOT_SECRET.encode()
     signed = f"POST{PUBLIC_URL}/webhooks/hubspot".encode()
-    events = _filled(properties, changes)
-    while batch := list(itertools.islice(events, BATCH)):
+    events = _documents(properties, changes)
+    while batch := list(itertools.islice(events, size)):
         sent_ms = b"%d" % now_ms()
         body = b"[" + b",".join(batch) + b"]"
         signature = base64.b64encode(hmac.new(key, signed + body + sent_ms, hashlib.sha256).digest())
@@ -151,17 +151,14 @@ def now_ms() -> int:
     return time.time_ns() // 1_000_000
 
 
-def _request(source: bytes, agent: bytes, proof: bytes, body: bytes) -> bytes:
-    head = (
-        b"POST /webhooks/%b HTTP/1.1\r\nHost: hooks.northwind.example\r\nUser-Agent: %b\r\n%b"
-        b"Accept: */*\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n"
-    )
-    return head % (source, agent, proof, len(body)) + body
+def raw_request(target: bytes, headers: bytes, body: bytes) -> bytes:
+    """Return a request as it goes over the wire; each of the headers ends its line."""
+    head = b"POST %b HTTP/1.1\r\nHost: hooks.northwind.example\r\n%bAccept: */*\r\nContent-Length: %d\r\n\r\n"
+    return head % (target, headers, len(body)) + body
 
 
-def _filled(documents: Sequence[Any], changes: Iterable[Edit]) -> Iterator[bytes]:
-    """Fill each document in for each edit."""
-    templates = [_template(document) for document in documents]
+def filled(templates: Sequence[bytes], changes: Iterable[Edit]) -> Iterator[bytes]:
+    """Fill each template in for each edit."""
     for person, value, at_ms in changes:
         seconds, millis = divmod(at_ms, 1000)
         at = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(seconds)).encode() + b".%03dZ" % millis
@@ -169,8 +166,17 @@ def _filled(documents: Sequence[Any], changes: Iterable[Edit]) -> Iterator[bytes
             drawn = random.getrandbits(128)
             digits = f"{drawn:032x}"
             uuid = f"{digits[:8]}-{digits[8:12]}-4{digits[13:16]}-a{digits[17:20]}-{digits[20:]}".encode()
-            filled = {b"n": person, b"value": value, b"at": at, b"ms": at_ms, b"id": uuid, b"number": drawn >> 97}
-            yield template % filled
+            fillings = {b"n": person, b"value": value, b"at": at, b"ms": at_ms, b"id": uuid, b"number": drawn >> 97}
+            yield template % fillings
+
+
+def _request(source: bytes, agent: bytes, proof: bytes, body: bytes) -> bytes:
+    headers = b"User-Agent: %b\r\n%bContent-Type: application/json\r\n" % (agent, proof)
+    return raw_request(b"/webhooks/" + source, headers, body)
+
+
+def _documents(documents: Sequence[Any], changes: Iterable[Edit]) -> Iterator[bytes]:
+    return filled([_template(document) for document in documents], changes)
 
 
 def _template(document: Any) -> bytes:  # noqa: ANN401  # whatever JSON can hold

@@ -24,9 +24,17 @@ class Stream:
     connections: int
     changes: int = 1
 
+    @property
+    def kind(self) -> "Kind":
+        """What its requests have in common, over however many connections."""
+        return self.source, self.changes
 
+
+Kind = tuple[str, int]
 BATCHES: Final = Stream("hubspot", HUBSPOT_CONNECTIONS, BATCH)
 """HubSpot at its usual."""
+OUTBOUND: Final = Stream("salesforce", HUBSPOT_CONNECTIONS, BATCH)
+"""Salesforce with a backlog. How many requests it has under way is not documented: as many as HubSpot."""
 
 Round = tuple[Fired, float]
 """What came of a round, and the server's processor time for each request, in µs."""
@@ -34,18 +42,23 @@ Round = tuple[Fired, float]
 
 @dataclass(slots=True)
 class Contender:
-    """A server, what is sent to it by source, and what it acknowledged or answered wrongly so far."""
+    """A server, what is sent to it, and what it acknowledged or answered wrongly so far.
+
+    ``answers`` says what it must answer, which is the same JSON for everybody unless a CRM asks for another.
+    """
 
     name: str
     server: Server
-    requests: Mapping[str, Iterator[bytes]]
+    requests: Mapping[Kind, Iterator[bytes]]
+    answers: Mapping[Kind, bytes] = field(default_factory=dict)
     changes: int = 0
     wrong: Counter[str] = field(default_factory=Counter)
 
     def fire(self, stream: Stream, seconds: float) -> Round:
         """Run one round."""
         before = self.server.cpu_s
-        load = Load(self.server.port, self.requests[stream.source], [answer(stream.changes)], stream.connections)
+        expected = self.answers.get(stream.kind, answer(stream.changes))
+        load = Load(self.server.port, self.requests[stream.kind], [expected], stream.connections)
         fired = fire(load, seconds=seconds)
         self.changes += fired.answered * stream.changes
         self.wrong += fired.wrong

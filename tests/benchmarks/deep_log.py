@@ -10,7 +10,7 @@ from typing import Final
 
 from tests.benchmarks.backlog import configured, fill
 from tests.benchmarks.bodies import Edit, edits, hubspot, now_ms, pipedrive
-from tests.benchmarks.contenders import BATCHES, Contender, Stream, against, rate, take_turns
+from tests.benchmarks.contenders import BATCHES, Contender, Kind, Stream, against, rate, take_turns
 from tests.benchmarks.ended import end_everything
 from tests.benchmarks.intake import pause
 from tests.benchmarks.memory import started
@@ -93,8 +93,8 @@ def _log(name: str, past: int, waiting: int, bench: Bench, sandbox: Sandbox, not
     return _Log(name, service, past + waiting + scale.unpaced, left, pace, ready_s)
 
 
-def _requests() -> dict[str, Iterator[bytes]]:
-    return {"pipedrive": pipedrive(_scattered()), "hubspot": hubspot(_scattered())}
+def _requests() -> dict[Kind, Iterator[bytes]]:
+    return {("pipedrive", 1): pipedrive(_scattered()), BATCHES.kind: hubspot(_scattered())}
 
 
 def _scattered() -> Iterator[Edit]:

@@ -79,17 +79,25 @@ class Sandbox(Server):
 
 
 class Service(Server):
-    """The service with the benchmark's sources and default settings, on a log of its own.
+    """The service with the benchmark's sources, or others, and default settings, on a log of its own.
 
     ``unpaced``, it makes no call wait for another: see ``unpaced_serve``.
     """
 
-    def __init__(self, directory: Path, cores: Cores, sandbox: Sandbox, *, unpaced: bool = False) -> None:
+    def __init__(
+        self,
+        directory: Path,
+        cores: Cores,
+        sandbox: Sandbox,
+        *,
+        unpaced: bool = False,
+        configuration: str = CONFIGURATION,
+    ) -> None:
         port = free_port()
         arguments = ["tests.benchmarks.unpaced_serve"] if unpaced else ["service", "serve"]
         super().__init__(arguments, port, "/health/ready", core=cores.server, directory=directory)
         address = {"HOST": "127.0.0.1", "PORT": str(port), "CHARTMOGUL_BASE_URL": f"http://127.0.0.1:{sandbox.port}"}
-        self.environ = environment(directory, CONFIGURATION, **address)
+        self.environ = environment(directory, configuration, **address)
         del self.environ["CHARTMOGUL_RATE_PER_S"]  # the default
         if unpaced:
             self.environ["PYTHONPATH"] = str(ROOT)

@@ -29,6 +29,8 @@ class Scale:
 
     seconds: float = 5
     """Of each round of intake."""
+    sources: tuple[str, ...] = ()
+    """Whose intake is measured; none: everybody's."""
     rounds: int = 3
     connections: int = 64
     contacts: int = 2000

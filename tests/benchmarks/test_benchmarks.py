@@ -6,12 +6,14 @@ import orjson
 import pytest
 from rich.console import Console
 
+from service.sources import PRESETS
 from tests.benchmarks.__main__ import MEASURES
+from tests.benchmarks.intake import OWN, SOURCES
 from tests.benchmarks.report import Bench, Scale, machine, show, write
 from tests.benchmarks.servers import Cores
 
 SMALLEST = Scale(
-    seconds=0.2,
+    seconds=0.1,
     rounds=1,
     connections=4,
     contacts=5,
@@ -45,3 +47,8 @@ def test_a_measure_loses_nothing_and_tells_every_figure(name: str, tmp_path: Pat
     write(tmp_path / "bench.json", machine(bench), {name: measured}, at="2026-03-02T09:30:00+00:00")
     document = orjson.loads((tmp_path / "bench.json").read_bytes())
     assert [list(row) for row in document["measures"][name]["rows"]] == [list(row) for row in measured.rows]
+
+
+def test_every_preset_is_measured() -> None:
+    own = {"generic" if source == "helpdesk" else source for source in OWN}
+    assert own | set(SOURCES) - set(OWN) == set(PRESETS)
