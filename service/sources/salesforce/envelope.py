@@ -1,6 +1,7 @@
 """The SOAP envelope: read within limits into notifications, and kept without its session."""
 
 import re
+from contextlib import suppress
 from typing import Final
 from xml.etree.ElementTree import Element, TreeBuilder
 from xml.etree.ElementTree import ParseError as NotXml
@@ -22,13 +23,15 @@ TAGS_MAX: Final = 200_000
 _NOTIFICATION: Final = f"{OUTBOUND}}}Notification"
 _SESSION: Final = f"{OUTBOUND}}}SessionId"
 _ENCODINGS: Final = frozenset({"utf-8", "us-ascii"})
+_SESSION_END: Final = re.compile(rb"SessionId\s*>")
+"""What every SessionId has that is not empty."""
 _TAG_NAME: Final = re.compile(rb"<([^\s/>]+)")
 _BLANKS: Final = b" \t\r\n"
 _BOM: Final = b"\xef\xbb\xbf"
 
 
 class _Enough(Exception):
-    """What was looked for cannot come any more."""
+    """The first notification: no session may come any more."""
 
 
 def stripped(body: bytes) -> bytes:
@@ -54,7 +57,12 @@ def read(body: bytes) -> tuple[str, list[Element]]:
 
 
 def without_session(body: bytes) -> bytes:
-    """Return a message without its SessionId, byte for byte as it was otherwise; nothing of what is no message."""
+    """Return a message without its SessionId, byte for byte as it was otherwise.
+
+    Of what has one and is no message, nothing is returned.
+    """
+    if not _SESSION_END.search(body):
+        return body
     parser = _parser(TreeBuilder())
     opened: list[int] = []
     spans: list[tuple[int, int]] = []
@@ -72,15 +80,18 @@ def without_session(body: bytes) -> bytes:
                 spans.append((first, body.index(b">", last) + 1))
 
     parser.parser.StartElementHandler, parser.parser.EndElementHandler = start, end
-    try:
-        parser.feed(body)
-    except _Enough:
-        pass
-    except (NotXml, DefusedXmlException, ParseError):
-        return b""
+    with suppress(NotXml, DefusedXmlException, ParseError):
+        try:
+            _feed(parser, body)
+        except _Enough:
+            return b"" if opened else _cut(body, spans)
+    return b""
+
+
+def _cut(body: bytes, spans: list[tuple[int, int]]) -> bytes:
     for first, last in reversed(spans):
         body = body[:first] + body[last:]
-    return b"" if opened else body
+    return body
 
 
 def _ends(body: bytes, first: int, last: int) -> bool:
@@ -105,8 +116,15 @@ def _check_encoding(_version: str, encoding: str | None, _standalone: int) -> No
         raise ParseError("the message is not in UTF-8")
 
 
+def _feed(parser: XMLParser, body: bytes) -> None:
+    """Parse UTF-8. UTF-16 would be found out, whatever the parser is told; no XML in UTF-8 has a zero byte."""
+    if b"\0" in body:
+        raise ParseError("the message is not in UTF-8")
+    parser.feed(body)
+
+
 def _parser(builder: TreeBuilder) -> XMLParser:
-    """Return a parser that refuses document types, and so entities, and that reads nothing but UTF-8."""
+    """Return a parser that refuses document types, and with them entities, and declarations of other encodings."""
     parser = XMLParser(target=builder, encoding="utf-8", forbid_dtd=True)
     parser.parser.XmlDeclHandler = _check_encoding
     # The builder's own methods, past those that spell each name in another way: twice as fast.
@@ -122,7 +140,7 @@ def _root(body: bytes) -> Element:
         raise TooLarge(f"more than {TAGS_MAX} tags in one message")
     parser = _parser(TreeBuilder())
     try:
-        parser.feed(body)
+        _feed(parser, body)
         root: Element = parser.close()
     except NotXml as error:
         line, column = error.position
