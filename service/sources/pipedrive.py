@@ -11,6 +11,9 @@ attempts ban the webhook for 30 minutes and lose what happens meanwhile, three d
 Merges come as two events (https://pipedrive.readme.io/docs/webhooks-v2-migration-guide): a delete of the absorbed
 person with ``merged_to_id``, which is ignored as any deletion is, and a change of the survivor with ``merged_from_id``.
 The survivor's carries the whole record as merged, so it is delivered, with the action ``merged``.
+Custom fields stand under their 40-character keys, each an object with its type: a ``value``, with ``currency`` or the
+parts of an address beside it; ``from`` and ``until``; the ``id`` of an option, person, organization or user; or
+``values`` of option ids. Labels of options are never sent. An unset field is null.
 Changes made through the API say so in ``change_source``, and who made them in ``user_id``.
 
 Version 1 is refused by name: there ``meta.id`` is the id of the record, not of the event, so that a second change of a

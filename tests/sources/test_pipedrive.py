@@ -8,6 +8,7 @@ import pytest
 from pydantic import ValidationError
 
 from service.errors import ParseError, UnsupportedVersion, VerificationError
+from service.mapping import Mapping, MappingSpec
 from service.model import Action, Change
 from service.sources.base import Sample
 from service.sources.pipedrive import PipedriveSource
@@ -200,6 +201,50 @@ def test_the_record_of_another_entity_is_not_kept() -> None:
     """A deal's webhook may name people; nothing here needs them."""
     change = read(webhook(entity="deal"))
     assert (dict(change.values), change.previous) == ({}, None)
+
+
+def test_custom_fields_of_every_type_can_be_mapped() -> None:
+    """By the paths that the page about Pipedrive shows."""
+    (change,) = SOURCE.parse(fixture("pipedrive", "person_with_every_type_of_custom_field")[0])
+    fields = change.values["custom_fields"]
+    assert isinstance(fields, dict)
+    key = {field["type"]: f'custom_fields."{name}"' for name, field in fields.items() if isinstance(field, dict)}
+    rules = {
+        "Role": f"{key['varchar']}.value",
+        "Budget": {"from": f"{key['monetary']}.value", "transform": ["to_int"]},
+        "Currency": f"{key['monetary']}.currency",
+        "Renewal": {"from": f"{key['date']}.value", "transform": ["to_date"]},
+        "Until": {"from": f"{key['daterange']}.until", "transform": ["to_date"]},
+        "City": f"{key['address']}.locality",
+        "Tier": {"from": f"{key['enum']}.id", "map": {"26": "Silver", "27": "Gold"}},
+        "Interests": {
+            "concat": [f"{key['set']}.values[{place}].id" for place in range(3)],
+            "separator": "+",
+            "map": {"13": "Webinars", "14": "Beta", "13+14": "Webinars, Beta"},
+        },
+    }
+    mapped = Mapping(MappingSpec.model_validate({"custom": rules})).apply(change)
+    assert mapped.faults == ()
+    assert mapped.fields == {
+        "custom.Role": "Champion",
+        "custom.Budget": 48000,
+        "custom.Currency": "EUR",
+        "custom.Renewal": "2026-09-30",
+        "custom.Until": "2027-02-28",
+        "custom.City": "Tallinn",
+        "custom.Tier": "Gold",
+        "custom.Interests": "Webinars, Beta",
+    }
+
+
+def test_a_bulk_edit_is_a_change_of_each_record_by_itself() -> None:
+    bulk = fixture("pipedrive", "person_changed_in_bulk")[0]
+    (first,) = SOURCE.parse(bulk)
+    document = orjson.loads(bulk.body)
+    document["meta"] |= {"id": "b7c5e1d0-3f0e-4c65-9f2f-0d2a6f1c7e13", "entity_id": "4712"}
+    second = read(document)
+    assert (first.object_id, second.object_id) == ("4711", "4712")
+    assert first.dedup_key != second.dedup_key
 
 
 def test_a_sample_has_pipedrives_own_layout() -> None:
