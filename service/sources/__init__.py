@@ -10,6 +10,7 @@ from service.sources.generic import GenericSource
 from service.sources.hubspot import HubSpotSource
 from service.sources.intercom import IntercomSource
 from service.sources.pipedrive import PipedriveSource
+from service.sources.salesforce import SalesforceSource
 from service.sources.zoho import ZohoSource
 
 PRESETS: Final[dict[str, type[Source[Any]]]] = {
@@ -20,6 +21,7 @@ PRESETS: Final[dict[str, type[Source[Any]]]] = {
         AttioSource,
         CloseSource,
         IntercomSource,
+        SalesforceSource,
         ZohoSource,
         DataverseSource,
         GenericSource,
