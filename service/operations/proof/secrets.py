@@ -33,7 +33,7 @@ def secret_twists(auth: Strict) -> Iterator[Twist]:
     for path, choice in _choices(auth):
         at = ".".join(("auth", *path))
         shown = choice[0] if isinstance(choice, tuple) else choice
-        yield Twist("setting", f"{at} is {shown}", f"set {at}: {shown}", _setting(path, choice))
+        yield Twist("setting", f"{at} is {shown}", f"set {at}: {shown}", _setting(auth, path, choice))
 
 
 def other_secret_twists(others: Mapping[str, Source[Any]]) -> Iterator[Twist]:
@@ -48,7 +48,7 @@ def other_secret_twists(others: Mapping[str, Source[Any]]) -> Iterator[Twist]:
 
 
 def _changing(change: Callable[[str], str]) -> Callable[[Try], Try]:
-    return lambda to: to if to.source.auth is None else to.proved_by(with_secrets(to.source.auth, change))
+    return lambda to: to.proved_by(with_secrets(to.source.auth, change))
 
 
 def _ending(end: str) -> Callable[[str], str]:
@@ -76,10 +76,13 @@ def _choices(value: BaseModel) -> Iterator[tuple[tuple[str, ...], object]]:
             yield from (((name,), (choice,)) for choice in get_args(listed) if choice not in present)
 
 
-def _setting(path: tuple[str, ...], choice: object) -> Callable[[Try], Try]:
-    return lambda to: to if to.source.auth is None else to.proved_by(_with(to.source.auth, path, choice))
+def _setting(auth: Strict, path: tuple[str, ...], choice: object) -> Callable[[Try], Try]:
+    return lambda to: to.proved_by(_with(to.source.auth, auth, path, choice))
 
 
-def _with(value: Any, path: tuple[str, ...], choice: object) -> Any:  # noqa: ANN401  # any part of the configuration
-    inner = choice if len(path) == 1 else _with(getattr(value, path[0]), path[1:], choice)
+def _with(value: Any, like: Any, path: tuple[str, ...], choice: object) -> Any:  # noqa: ANN401  # a part of ``auth``
+    """Return a part of ``auth`` with another choice; raise ValueError where another source's has no such setting."""
+    if type(value) is not type(like):
+        raise ValueError("another scheme")
+    inner = choice if len(path) == 1 else _with(getattr(value, path[0]), getattr(like, path[0]), path[1:], choice)
     return value.model_copy(update={path[0]: inner})
