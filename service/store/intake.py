@@ -94,10 +94,11 @@ class _Statements:
         upsert = upserting(database)
         self._insert_requests = Prepared(upsert(requests), ("id", "source", "received_at", "raw"))
         self._ids = _Ids()
-        self._insert_events = (
+        self._insert_events = Prepared(
             upsert(events)
             .on_conflict_do_nothing(index_elements=["source", "dedup_key"])
-            .returning(events.c.request_id, events.c.account, events.c.source, events.c.object_id, events.c.state)
+            .returning(events.c.request_id, events.c.account, events.c.source, events.c.object_id, events.c.state),
+            _EVENT,
         )
         self._open_deliveries = Prepared(_opening(upsert(deliveries)), _OPENED)
         marks = upsert(source_marks)
@@ -115,7 +116,7 @@ class _Statements:
         new = dict.fromkeys(request_ids, 0)
         owed: Counter[tuple[str, str, str]] = Counter()
         if rows:
-            for request_id, account, source, object_id, state in connection.execute(self._insert_events, rows):
+            for request_id, account, source, object_id, state in self._insert_events.returning(connection, rows):
                 new[request_id] += 1
                 if state == EventState.PENDING:
                     owed[source, object_id, account] += 1
@@ -150,6 +151,23 @@ class _Statements:
         return [row[0] for row in rows]
 
 
+_EVENT: Final = (
+    "source",
+    "dedup_key",
+    "request_id",
+    "account",
+    "object_type",
+    "object_id",
+    "action",
+    "crm_event_id",
+    "occurred_at",
+    "order_key",
+    "received_at",
+    "state",
+    "reason",
+    "decided_at",
+    "change",
+)
 _OPENED: Final = (
     "account",
     "source",
@@ -219,26 +237,26 @@ def _refuse(group: Sequence[_Waiting], error: StoreError) -> None:
             stored.set_exception(error)
 
 
-def _event_row(change: Change, arrival: Arrival, request_id: int, *, compress: bool) -> dict[str, Any]:
+def _event_row(change: Change, arrival: Arrival, request_id: int, *, compress: bool) -> tuple[Any, ...]:
     received_us = to_micros(arrival.received_at)
     order_key = change.order_key
     if order_key is None or order_key > received_us + FUTURE_MAX_S * 1_000_000:
         order_key = received_us
-    ignored = change.ignored is not None
-    return {
-        "source": arrival.source,
-        "dedup_key": change.dedup_key,
-        "request_id": request_id,
-        "account": arrival.account,
-        "object_type": change.object_type,
-        "object_id": change.object_id,
-        "action": change.action.value,
-        "crm_event_id": change.crm_event_id,
-        "occurred_at": change.occurred_at,
-        "order_key": order_key,
-        "received_at": arrival.received_at,
-        "state": EventState.IGNORED.value if ignored else EventState.PENDING.value,
-        "reason": change.ignored,
-        "decided_at": arrival.received_at if ignored else None,
-        "change": pack_change(change, compress=compress),
-    }
+    state = EventState.PENDING if change.ignored is None else EventState.IGNORED
+    return (
+        arrival.source,
+        change.dedup_key,
+        request_id,
+        arrival.account,
+        change.object_type,
+        change.object_id,
+        change.action.value,
+        change.crm_event_id,
+        change.order_key,
+        order_key,
+        received_us,
+        state.value,
+        change.ignored,
+        None if change.ignored is None else received_us,
+        pack_change(change, compress=compress),
+    )

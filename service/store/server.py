@@ -1,5 +1,6 @@
 """PostgreSQL under the log, over asyncpg: transactions run inside SQLAlchemy's ``run_sync``."""
 
+import asyncio
 from collections.abc import Callable
 from typing import Final, TypeVar
 
@@ -20,6 +21,8 @@ COMMAND_TIMEOUT_S: Final = 30.0
 """How long one statement may take."""
 DEADLOCK_TRIES: Final = 3
 """How often a transaction is run that PostgreSQL chose to abort."""
+DEADLOCK_WAIT_S: Final = 0.1
+"""Before each further time, so that whoever it stood in the way of is done by then; twice as long each time."""
 
 _AGAIN: Final = {"40001", "40P01"}  # serialization_failure, deadlock_detected
 
@@ -38,14 +41,14 @@ class Server:
 
     async def write(self, transaction: Callable[[Connection], T]) -> T:
         """Run a transaction that writes; once this returns, it is committed and synced."""
-        for remaining in reversed(range(DEADLOCK_TRIES)):
+        for tried in range(DEADLOCK_TRIES):
             try:
                 async with self._engine.begin() as connection:
                     return await connection.run_sync(transaction)
             except DBAPIError as error:
-                if remaining and getattr(error.orig, "sqlstate", None) in _AGAIN:
-                    continue
-                raise
+                if tried + 1 == DEADLOCK_TRIES or getattr(error.orig, "sqlstate", None) not in _AGAIN:
+                    raise
+                await asyncio.sleep(DEADLOCK_WAIT_S * 2**tried)
             except (asyncpg.PostgresError, asyncpg.InterfaceError) as error:  # while connecting, they come unwrapped
                 cause = f"the database cannot be reached: {type(error).__name__}"
                 raise StoreUnavailable(cause, hint="check DATABASE_URL and the server") from None
