@@ -1,6 +1,7 @@
 """How HTTP answers are read, whoever gave them: within a bound, and never believed."""
 
 import re
+from email.utils import parsedate_to_datetime
 from typing import Final
 
 import httpx
@@ -33,6 +34,15 @@ def json_or_none(body: bytes | None) -> Json:
 
 
 def retry_after_s(response: httpx.Response) -> float | None:
-    """Return the seconds that an answer asks to wait; a date, which no API of ours was seen to send, is nothing."""
+    """Return the seconds that an answer asks to wait, None where it does not say.
+
+    A date, as Attio sends, counts from the answer's own ``Date``: whether our clock is right does not matter then.
+    """
     text = response.headers.get("retry-after", "")
-    return float(text) if RETRY_AFTER_SEEN.fullmatch(text) else None
+    if RETRY_AFTER_SEEN.fullmatch(text):
+        return float(text)
+    try:
+        until, now = (parsedate_to_datetime(date) for date in (text, response.headers.get("date", "")))
+        return max(0.0, (until - now).total_seconds())
+    except (ValueError, TypeError):  # TypeError: one of them has no time zone
+        return None

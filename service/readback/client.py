@@ -147,7 +147,10 @@ class ReadBack:
         call = self.reader.probe()
         if call is None:
             return Outcome(OutcomeKind.UNCHANGED, detail="not tried")
-        return (await self._call(call)).failure or Outcome(OutcomeKind.APPLIED)
+        answer = await self._call(call)
+        if answer.gone:
+            return Outcome(OutcomeKind.CRM_REJECTED, HTTPStatus.NOT_FOUND, "what `read_back` names is not there")
+        return answer.failure or Outcome(OutcomeKind.APPLIED)
 
     def stop(self) -> None:
         """Ask nothing more: the service is stopping, and reading changes nothing."""

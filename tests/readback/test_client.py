@@ -393,6 +393,8 @@ async def test_a_token_that_cannot_be_renewed_after_a_refusal_ends_the_read(serv
 async def test_a_probe_says_whether_the_credentials_work(served: Served) -> None:
     async with reading(served) as client:
         assert (await client.probe()).kind is OutcomeKind.APPLIED
+        served.refuse(404, document={"message": "no such object"})
+        assert (await client.probe()).kind is OutcomeKind.CRM_REJECTED
         served.refuse(401, document={"message": "no"})
         assert (await client.probe()).kind is OutcomeKind.CRM_REFUSED
 
