@@ -6,8 +6,8 @@ that whoever sees a request can repeat it: its events only say that a record be 
 Batches: ``events`` is an array, today of one event.
 Orders: not promised, and no event says when it happened: the order of arrival stands for it.
 Repeats: any answer but 200 or 202 within 5 s is tried again, up to 10 times in about three days, with the same
-``Idempotency-Key``. That and the event's place in ``events`` are the dedup key. Without the header it is the SHA-256 of
-the event, which cannot tell a second change of an attribute by the same actor from a repetition of the first.
+``Idempotency-Key``. That and the event's place in ``events`` are the dedup key. A request without the header, which a
+proxy may take away, is refused: nothing in an event tells a second change of an attribute from a repetition.
 
 Events carry no values, so the record must be read back. An update names at most one attribute, by an id that no mapping
 knows, so that the changed fields are unknown. One save raises several updates: they are waited for.
@@ -20,7 +20,6 @@ A merge (https://docs.attio.com/rest-api/webhook-reference/record-events/recordm
 ``duplicate_record_id`` the record that it ended. It is delivered: the survivor has the properties of both.
 """
 
-import hashlib
 import hmac
 from datetime import datetime, timedelta
 from typing import Annotated, ClassVar, Final
@@ -111,7 +110,10 @@ class AttioSource(Source[AttioAuth]):
         events = mapping_at(read_json(request.body), "the body").get("events")
         if not isinstance(events, list):
             raise ParseError("events is not a list")
-        message = optional_identifier(request.headers.get(_MESSAGE), f"the header {_MESSAGE}")
+        message = request.headers.get(_MESSAGE)
+        if not message:
+            raise ParseError(f"the header {_MESSAGE} is missing", hint="Attio sends it: let the proxy pass it on")
+        message = identifier(message, f"the header {_MESSAGE}")
         changes = [
             self._change(mapping_at(event, "an event"), message, str(index)) for index, event in enumerate(events)
         ]
@@ -124,7 +126,7 @@ class AttioSource(Source[AttioAuth]):
         signed = {name: _sign(self._keys[0], body).decode() for name in (_SIGNATURE, _COPY) if self._keys}
         return InboundRequest("POST", url, headers | signed, body)
 
-    def _change(self, event: Record, message: str | None, place: str) -> Change:
+    def _change(self, event: Record, message: str, place: str) -> Change:
         """Say in our words what one event says happened."""
         ids = mapping_at(event.get("id"), "an event's id")
         actor = event.get("actor")
@@ -133,7 +135,7 @@ class AttioSource(Source[AttioAuth]):
         concerns_a_record = action is not Action.OTHER
         object_type = self._object_type(ids) if concerns_a_record else kind
         return Change(
-            dedup_key=dedup_key(_fingerprint(event) if message is None else message, place),
+            dedup_key=dedup_key(message, place),
             crm_event_id=message,
             object_type=object_type,
             object_id=identifier(ids.get("record_id"), "record_id") if concerns_a_record else "unknown",
@@ -172,10 +174,6 @@ def _kind(event: Record) -> tuple[str, Action]:
 def _absorbed(event: Record) -> tuple[str, ...]:
     duplicate = optional_identifier(event.get("duplicate_record_id"), "duplicate_record_id")
     return () if duplicate is None else (duplicate,)
-
-
-def _fingerprint(event: Record) -> str:
-    return "sha256:" + hashlib.sha256(orjson.dumps(event, option=orjson.OPT_SORT_KEYS)).hexdigest()
 
 
 def _sample_document(sample: Sample, object_id: str) -> dict[str, Json]:
