@@ -73,6 +73,13 @@ def test_a_record_is_read_where_a_rule_needs_more_than_the_event_says(values: di
     assert lacks(RULES, [event(1, values)], ()) is needed
 
 
+@pytest.mark.parametrize("name", ["jobtitle", "jobtitle.text"])
+def test_a_field_that_changed_without_its_value_is_read_back(name: str) -> None:
+    """HubSpot tells that a sensitive property changed, and not to what."""
+    assert lacks(RULES, [event(1, changed_fields=(name,))], ())
+    assert not lacks(RULES, [event(1, changed_fields=("company",))], ())
+
+
 def test_an_event_that_is_whole_is_never_read_back() -> None:
     whole = event(1, {"firstname": "Amara"}, thin=False)
     assert not lacks(RULES, [whole], EMAIL)

@@ -45,7 +45,9 @@ class Mapping:
         there = change.values.keys()
         if change.changed_fields is None:
             return not self.needs <= there
-        return any(inputs & there and not inputs <= there for inputs in self._inputs)
+        # A changed part is listed by its way, such as custom_fields.tier, where it is not a key with a dot of its own.
+        changed = {part for name in change.changed_fields for part in (name, name.partition(".")[0])}
+        return any(inputs & (there | changed) and not inputs <= there for inputs in self._inputs)
 
 
 @dataclass(frozen=True, slots=True)
