@@ -192,6 +192,13 @@ def test_public_url_counts_and_the_captured_address_tells_what_it_should_be() ->
     assert found.explanations[0][0].do == f"set PUBLIC_URL to {PUBLIC_URL}"
 
 
+def test_a_crm_that_was_given_plain_http_is_to_be_given_https() -> None:
+    signed = hubspot_v3(HUBSPOT.secrets[0], HUBSPOT.body, NOW, url=f"http://{HOST}{TARGET}")
+    found = why(HUBSPOT, post(HUBSPOT.body, signed))
+    assert names(found) == [("scheme",)]
+    assert found.explanations[0][0].do == "give the CRM an https address: PUBLIC_URL"
+
+
 def test_a_strange_host_is_never_advised() -> None:
     """It is a stranger's text, which goes to a terminal."""
     request = hearing(host="\x1b[2J.example", x_forwarded_host="a b")(HUBSPOT.request(HUBSPOT.secrets[0]))

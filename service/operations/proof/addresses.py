@@ -93,7 +93,10 @@ def _origins(address: Address, headers: Mapping[str, str]) -> Iterator[Twist]:
             continue
         told.add(origin)
         name = _difference(address.origin, origin)
-        do = f"set PUBLIC_URL so that it begins with {origin}"
+        secure = origin.startswith("https")
+        do = (
+            f"set PUBLIC_URL so that it begins with {origin}" if secure else "give the CRM an https address: PUBLIC_URL"
+        )
         yield Twist(name, f"the address begins with {origin}", do, _with_origin(origin))
 
 
