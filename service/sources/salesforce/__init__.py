@@ -1,21 +1,25 @@
 """Salesforce outbound messages: SOAP 1.1 with up to 100 notifications, each a record's chosen fields.
 
-Signs: nothing (https://developer.salesforce.com/docs/platform/api/guide/sforce-api-om-outboundmessaging-security.html).
-What proves a message is a token in the address that Salesforce was given, so use https; the message must name the
-organization too. A sandbox is a copy of its organization, addresses and all: only the id tells the two apart.
-Batches: 1 to 100 notifications, all of one kind of object; one answer covers them all, so that they are kept together.
-Orders: not promised (https://developer.salesforce.com/docs/platform/api/guide/sforce-api-om-outboundmessaging-notifications.html).
-A record is sent as it is at the time of sending: values between two sendings never arrive. ``LastModifiedDate`` orders,
-or ``SystemModstamp`` where it alone is among the fields; without either, arrival does.
-Repeats: whatever is not answered by 200 with an ``Ack`` of true within 60 s is sent again, at growing distances of up
-to two hours, for 24 hours, then dropped. ``Notification/Id`` stays the same, and may be repeated in spite of an answer.
+Signs: nothing (https://developer.salesforce.com/docs/atlas.en-us.api.meta/api/sforce_api_om_outboundmessaging_security.htm).
+What proves a message is a token in the address that Salesforce was given, so use https; and the message must name the
+organization. A sandbox is a copy of its organization, the address included: only the id tells the two apart.
+Batches: 1 to 100 notifications of one kind of object
+(https://developer.salesforce.com/docs/platform/api/guide/sforce-api-om-outboundmessaging-wsdl.html). One answer covers
+them all, so they are kept all or none.
+Orders: not promised
+(https://developer.salesforce.com/docs/atlas.en-us.api.meta/api/sforce_api_om_outboundmessaging_notifications.htm).
+A record is sent as it is when it is sent: what it was in between never arrives. ``LastModifiedDate`` orders, else
+``SystemModstamp``; where neither is among the chosen fields, arrival does.
+Repeats: whatever is not answered within 60 s by 200 with an ``Ack`` of true is sent again, at growing distances of up
+to two hours, for 24 hours, then dropped. ``Notification/Id`` stays the same, and may come again in spite of an answer.
 
-A field that is empty or that the sending user may not see is left out, so that absent is not cleared; nil is. Nothing
-says what changed, or that a record was created, deleted or merged: a change counts as a creation where both of its
-dates are the same. Of a record that was deleted before it was sent, nothing comes but its id.
+A field that is empty, or that the sending user may not see, is left out of what others have captured: absent is not
+cleared, nil is. Nothing says what changed, nor that a record was created, deleted or merged. A record whose two dates
+are the same counts as created. Of a record that was deleted before it was sent there is no data
+(https://help.salesforce.com/s/articleView?id=platform.workflow_om_considerations.htm&type=5).
 
-A record has one id in two forms: 15 characters whose case counts, and 18 where the last three say that case
-(https://help.salesforce.com/s/articleView?id=000385585&type=1). All become the 18.
+A record's id has two forms: 15 characters whose case counts, and 18 where the last three tell that case
+(https://developer.salesforce.com/docs/atlas.en-us.api.meta/api/field_types.htm). All become the 18.
 
 ``SessionId`` may be a live session of the sending user: it is never kept, and neither is the token.
 """
