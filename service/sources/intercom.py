@@ -71,7 +71,6 @@ _ACTIONS: Final = {
     "unarchive": Action.RESTORED,
 }
 """What a topic says beyond its object and role. An archived contact is out of sight until it is unarchived."""
-_IGNORED: Final = frozenset({Action.DELETED, Action.RESTORED})
 _THIN: Final = frozenset({Action.DELETED, Action.MERGED})
 _OWN_FIELDS: Final = frozenset({"name", "email", "phone", "role", "external_id", "owner_id"})
 
@@ -165,7 +164,7 @@ def _why_ignored(object_type: str, verb: str, action: Action) -> str | None:
         return f"object type {object_type}"
     if action is Action.OTHER:
         return f"topic {verb or 'unknown'}"
-    return IGNORED[action] if action in _IGNORED else None
+    return IGNORED[action] if action is Action.DELETED else None
 
 
 def _item(document: Record, *, needed: bool) -> Record:
