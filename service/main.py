@@ -31,7 +31,7 @@ from service.errors import ServiceError, StoreError, StoreUnavailable
 from service.limiter import Limiter
 from service.operations.retention import Keep, sweep
 from service.pipeline import Pipeline
-from service.readback.client import ReadBack
+from service.readback.client import READ_TIMEOUT_S, ReadBack
 from service.resolver import Resolver
 from service.store import Store
 from service.web.health import Health, health_routes
@@ -108,6 +108,7 @@ def build(config: Config, *, clock: Callable[[], datetime] = real_clock) -> Serv
             configured.reader,
             fields=configured.needs,
             connect_timeout_s=settings.connect_timeout_s,
+            read_timeout_s=min(settings.read_timeout_s, READ_TIMEOUT_S),
             clock=clock,
         )
         for name, configured in config.sources.items()

@@ -33,7 +33,7 @@ HOLD_S_MAX: Final = 3600.0
 FUTURE_MAX: Final = timedelta(hours=1)
 """A record's time of change further ahead of our clock than this is not believed: then the time of the read counts."""
 READ_TIMEOUT_S: Final = 15.0
-"""For an answer: whoever waits for it has a lease that runs out."""
+"""For an answer, at most: whoever waits for it has a lease that runs out."""
 WAIT_S_MAX: Final = 10.0
 """Who would wait longer for the pace gives its delivery back instead."""
 
