@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from importlib import import_module
 from typing import Any
-from urllib.parse import unquote, urlsplit
+from urllib.parse import unquote, urlencode, urlsplit
 
 import pytest
 from hypothesis import given, settings
@@ -268,13 +268,22 @@ def answer_of(preset: str) -> Json:
     """Return what a preset's API answers to the call for its two contacts, or the first where one is all it takes."""
     held, api, reader = HELD[preset], api_of(preset), reader_of(preset)
     call = reader.call([held.first, held.second][: reader.batch_max], held.fields)
-    spec = reader.spec
-    token = spec.token.get_secret_value() if isinstance(spec, TokenSpec) else getattr(api, "token", "")
     body = b"" if call.body is None else json.dumps(call.body).encode()
-    answer = api.answer(ApiRequest(call.method, call.path, call.params, reader.headers(token), body))
+    answer = api.answer(ApiRequest(call.method, call.path, call.params, reader.headers(token_of(api, reader)), body))
     assert answer.status < 300, answer
     document: Json = answer.document
     return document
+
+
+def token_of(api: FakeApi, reader: Reader[Any]) -> str:
+    if reader.grant is None:
+        token: str = reader.spec.token.get_secret_value()
+        return token
+    form = urlencode(reader.grant.form).encode()
+    headers = {"content-type": "application/x-www-form-urlencoded"}
+    granted = api.answer(ApiRequest("POST", urlsplit(reader.grant.url).path, {}, headers, form))
+    got: str = granted.document["access_token"]
+    return got
 
 
 def read_or_refused(reader: Reader[Any], document: Json, asked: Sequence[str]) -> Mapping[str, Reading]:
