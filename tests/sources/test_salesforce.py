@@ -411,7 +411,6 @@ def test_a_message_broken_anywhere_raises_only_the_documented_errors(drawn: st.D
         f"<SessionId><![CDATA[</SessionId>]]>{SESSION}</SessionId>",
         f"<SessionId><!-- </SessionId> -->{SESSION}</SessionId>",
         f'<o:SessionId xmlns:o="{OUTBOUND}">{SESSION}</o:SessionId>',
-        f"<SessionId><SessionId>{SESSION}</SessionId>{SESSION}<SessionId/></SessionId>",
         f"<SessionId>{SESSION}</SessionId><SessionId>{SESSION}</SessionId>",
         f'<!-- <SessionId>old</SessionId> --><SessionId xsi:nil="true"/><SessionId>{SESSION}</SessionId>',
     ],
@@ -431,18 +430,36 @@ def test_what_people_wrote_about_sessions_is_kept() -> None:
     assert change.values["Description"] == "a <SessionId>x</SessionId>  note"
 
 
-def test_a_session_where_it_could_be_kept_is_refused() -> None:
-    late = f"<SessionId>{SESSION}</SessionId>"
-    with pytest.raises(ParseError, match="SessionId after"):
-        SOURCE.parse(sent(outbound(NOTIFICATION, late)))
+@pytest.mark.parametrize(
+    "body",
+    [
+        outbound(record("<sf:Title>CFO</sf:Title>", f"<SessionId>{SESSION}</SessionId>")),
+        outbound(record(f"<sf:Title>C<SessionId>{SESSION}</SessionId>FO</sf:Title>")),
+        outbound(NOTIFICATION, organization=f"{ORGANIZATION}<SessionId>{SESSION}</SessionId>"),
+        outbound(NOTIFICATION, session=f"<SessionId>{SESSION}</SessionId>"),
+    ],
+)
+def test_a_session_is_refused_where_taking_it_out_would_change_what_is_read(body: bytes) -> None:
+    assert SESSION.encode() in body
+    assert SESSION.encode() not in SOURCE.redact(sent(body)).body
+    with pytest.raises(ParseError, match="SessionId where none may be"):
+        SOURCE.parse(sent(body))
+
+
+def test_a_session_is_not_kept_wherever_it_stands() -> None:
+    late = outbound(NOTIFICATION, f"<SessionId>{SESSION}</SessionId>", NOTIFICATION)
+    kept = SOURCE.redact(sent(late))
+    assert SESSION.encode() not in kept.body
+    assert SOURCE.parse(kept) == SOURCE.parse(sent(late))
 
 
 @pytest.mark.parametrize(
     "body",
     [
         f"<SessionId>{SESSION}".encode(),
-        f"<SessionId>{SESSION}</SessionId>".encode(),
+        f'<SessionId xmlns="{OUTBOUND}">{SESSION}</SessionId>'.encode(),
         outbound(session=SESSION),
+        outbound(NOTIFICATION, session=f"<SessionId>{SESSION}</SessionId>{SESSION}<SessionId/>"),
         outbound(NOTIFICATION, session=SESSION)[:-20],
         outbound(NOTIFICATION, session=SESSION).replace(b"</SessionId>", b""),
         outbound(NOTIFICATION, session=f"{SESSION}</SessionId><SessionId>"),

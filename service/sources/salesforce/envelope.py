@@ -1,7 +1,6 @@
 """The SOAP envelope: read within limits into notifications, and kept without its session."""
 
 import re
-from contextlib import suppress
 from typing import Final
 from xml.etree.ElementTree import Element, TreeBuilder
 from xml.etree.ElementTree import ParseError as NotXml
@@ -30,10 +29,6 @@ _BLANKS: Final = b" \t\r\n"
 _BOM: Final = b"\xef\xbb\xbf"
 
 
-class _Enough(Exception):
-    """The first notification: no session may come any more."""
-
-
 def stripped(body: bytes) -> bytes:
     """Return a body from its first sign on: an XML declaration may follow on nothing."""
     return body.removeprefix(_BOM).lstrip(_BLANKS)
@@ -45,22 +40,16 @@ def read(body: bytes) -> tuple[str, list[Element]]:
     message = child(child(envelope, f"{SOAP}}}Body"), f"{OUTBOUND}}}notifications")
     if message is None or envelope.tag != f"{SOAP}}}Envelope":
         raise ParseError("the body is no outbound message", hint="send SOAP 1.1 with notifications")
-    notifications: list[Element] = []
-    for part in message:
-        if part.tag == _NOTIFICATION:
-            notifications.append(part)
-        elif part.tag == _SESSION and notifications:
-            raise ParseError("a SessionId after a Notification", hint="there it would be kept")
+    if sum(1 for _ in envelope.iter(_SESSION)) != sum(part.tag == _SESSION for part in message):
+        raise ParseError("a SessionId where none may be", hint="without it something else would be read")
+    notifications = [part for part in message if part.tag == _NOTIFICATION]
     if not notifications:
         raise ParseError("a message without a Notification")
     return identifier(text_of(message, "OrganizationId"), "OrganizationId"), notifications
 
 
 def without_session(body: bytes) -> bytes:
-    """Return a message without its SessionId, byte for byte as it was otherwise.
-
-    Of what has one and is no message, nothing is returned.
-    """
+    """Return a message without its SessionId, byte for byte as it was otherwise; of what is no XML, nothing."""
     if not _SESSION_END.search(body):
         return body
     parser = _parser(TreeBuilder())
@@ -68,8 +57,6 @@ def without_session(body: bytes) -> bytes:
     spans: list[tuple[int, int]] = []
 
     def start(name: str, _attributes: object) -> None:
-        if name == _NOTIFICATION:
-            raise _Enough
         if name == _SESSION:
             opened.append(parser.parser.CurrentByteIndex)
 
@@ -80,15 +67,11 @@ def without_session(body: bytes) -> bytes:
                 spans.append((first, body.index(b">", last) + 1))
 
     parser.parser.StartElementHandler, parser.parser.EndElementHandler = start, end
-    with suppress(NotXml, DefusedXmlException, ParseError):
-        try:
-            _feed(parser, body)
-        except _Enough:
-            return b"" if opened else _cut(body, spans)
-    return b""
-
-
-def _cut(body: bytes, spans: list[tuple[int, int]]) -> bytes:
+    try:
+        _feed(parser, body)
+        parser.close()
+    except (NotXml, DefusedXmlException, ParseError):
+        return b""
     for first, last in reversed(spans):
         body = body[:first] + body[last:]
     return body
