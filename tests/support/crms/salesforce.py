@@ -3,7 +3,8 @@
 from typing import Final
 from urllib.parse import quote
 
-from tests.support.crm import TEXT_SECRETS, URL, Crm
+from service.model import InboundRequest
+from tests.support.crm import TEXT_SECRETS, URL, Crm, post
 
 ORGANIZATION: Final = "00D5e000000KQ2eEAG"
 NOTIFICATION: Final = """\
@@ -50,6 +51,18 @@ xmlns:xsd="http://www.w3.org/2001/XMLSchema" xmlns:xsi="http://www.w3.org/2001/X
 def with_token(secret: str, *, url: str = URL) -> str:
     """Return the address that Salesforce was given."""
     return f"{url}&token={quote(secret, safe='')}"
+
+
+def record(*fields: str, kind: str = ' xsi:type="sf:Contact"') -> str:
+    """Return a notification of a record with these elements."""
+    namespace = "urn:sobject.enterprise.soap.sforce.com"
+    start = f'<Notification><Id>04l5e00000Gx7QzAAJ</Id><sObject{kind} xmlns:sf="{namespace}">'
+    return f"{start}{''.join(fields)}</sObject></Notification>"
+
+
+def sent(body: bytes, *, token: str = TEXT_SECRETS[0]) -> InboundRequest:
+    """Return a message on its way to the address with a token."""
+    return post(body, {"content-type": "text/xml; charset=utf-8"}, url=with_token(token))
 
 
 CRMS: Final = (
