@@ -28,6 +28,9 @@ from tests.support.clock import Clock
 
 pytestmark = pytest.mark.anyio
 
+CONNECT_S = 0.6
+READ_S = 0.4
+
 every = pytest.mark.parametrize("preset", sorted(READERS))
 
 HOSTILE = [
@@ -82,7 +85,9 @@ def reader_of(preset: str, **spec: Any) -> Reader[Any]:  # noqa: ANN401  # any c
 async def reading(preset: str, served: Served, **spec: Any) -> AsyncIterator[ReadBack]:  # noqa: ANN401  # as reader_of
     reader = reader_of(preset, base_url=served.base_url, **spec)
     fields = HELD[preset].fields
-    async with ReadBack(reader, fields=fields, connect_timeout_s=2, read_timeout_s=0.4, clock=Clock()) as readback:
+    async with ReadBack(
+        reader, fields=fields, connect_timeout_s=CONNECT_S, read_timeout_s=READ_S, clock=Clock()
+    ) as readback:
         yield readback
 
 
@@ -237,6 +242,8 @@ TROUBLES: dict[str, tuple[Callable[[Served], None], OutcomeKind]] = {
     "a closed connection": (lambda served: served.close(), OutcomeKind.CRM_UNREACHABLE),
     "an answer that is cut off": (lambda served: served.cut(), OutcomeKind.CRM_UNREACHABLE),
     "silence": (lambda served: served.hang(), OutcomeKind.CRM_UNREACHABLE),
+    "an answer that comes too late": (lambda served: served.delay(3 * READ_S), OutcomeKind.CRM_UNREACHABLE),
+    "an answer that drips": (lambda served: served.drip(READ_S / 10), OutcomeKind.CRM_UNREACHABLE),
 }
 
 
