@@ -63,14 +63,13 @@ START = b'<s:Envelope xmlns:s="http://schemas.xmlsoap.org/soap/envelope/">'
         b" \n",
     ],
 )
-def test_hostile_xml_is_refused_fast_and_nothing_of_it_is_kept_or_shown(body: bytes) -> None:
+def test_hostile_xml_is_refused_fast_and_nothing_of_it_is_shown(body: bytes) -> None:
     began = time.perf_counter()
     with pytest.raises(ParseError) as refused:
         SOURCE.parse(sent(body))
-    kept = SOURCE.redact(sent(body))
+    SOURCE.redact(sent(body))
     assert time.perf_counter() - began < 2  # milliseconds, but the machine may be busy
     assert "Amara" not in f"{refused.value} {refused.value.hint}"
-    assert SESSION.encode() not in kept.body
 
 
 def test_more_tags_than_any_message_has_are_refused_before_they_are_read() -> None:
@@ -197,6 +196,7 @@ def test_a_session_is_not_kept_wherever_it_stands() -> None:
 def test_no_session_is_kept_of_what_cannot_be_read(body: bytes) -> None:
     kept = SOURCE.redact(sent(body)).body
     assert SESSION.encode() not in kept
+    assert SESSION.encode("utf-16-le") not in kept
 
 
 def test_the_rest_of_a_message_is_kept_as_it_came() -> None:
