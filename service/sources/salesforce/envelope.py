@@ -50,7 +50,7 @@ def read(body: bytes) -> tuple[str, list[Element]]:
 
 def without_session(body: bytes) -> bytes:
     """Return a message without its SessionId, byte for byte as it was otherwise; of what is no XML, nothing."""
-    if not _SESSION_END.search(body):
+    if b"\0" not in body and not _SESSION_END.search(body):
         return body
     parser = _parser(TreeBuilder())
     opened: list[int] = []
