@@ -71,7 +71,7 @@ class House:
         assert_tells_nothing(self.way, f"{told!r} {lines}")
         verdict = expected(self.way, request)
         if isinstance(verdict, set):
-            assert 200 <= status < 300, status  # HTTP's own
+            assert 200 <= status < 300, status
             assert await self._logged(verdict) == len(verdict)
             return ACCEPTED
         assert after == before

@@ -79,6 +79,7 @@ def assert_no_credential(way: Crm, request: InboundRequest, kept: InboundRequest
     """The secret is gone from where it proved the request; one that stood elsewhere too was never the CRM's doing."""
     secret = way.secrets[0]
     assert secret not in kept.url
+    assert not {"authorization", "cookie"} & kept.headers.keys()
     if f"{dict(request.headers)}".count(secret) <= 1:
         assert secret not in f"{dict(kept.headers)}"
     if request.body.count(secret.encode()) <= 1:
@@ -99,7 +100,7 @@ def assert_fits(change: Change) -> None:
 
 def assert_reply(reply: Reply) -> None:
     """A sender is told something by a status that is no fault of ours, in headers that can be sent."""
-    assert 200 <= reply.status < 500  # HTTP's own
+    assert 200 <= reply.status < 500
     for name, value in reply.headers.items():
         assert f"{name}{value}".isprintable()
         assert value.encode("latin-1").decode("latin-1") == value

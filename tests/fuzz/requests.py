@@ -21,7 +21,7 @@ HITS: Final = (
     *("t=1," * 5000, "v1,a " * 1000, "1e309", "-1", "²", "1_0", "e30.e30.e30", "eyJhbGciOiJub25lIn0.e30."),
 )
 """Texts that readers of proofs stumble over."""
-BEGINNINGS: Final = (b"null", b"1e999", b"[", b'"', b"{}", b"-0.5", b"<", b"]]>", b"&", b"%", b"\x00", b"\xff", b"")
+PIECES: Final = (b"null", b"1e999", b"[", b'"', b"{}", b"-0.5", b"<", b"]]>", b"&", b"%", b"\x00", b"\xff", b"")
 
 Text = Callable[[st.DrawFn, str], str]
 
@@ -77,7 +77,7 @@ def spliced(draw: st.DrawFn, body: bytes) -> bytes:
     for _ in range(draw(st.integers(1, 4))):
         start = draw(st.integers(0, len(body)))
         stop = draw(st.integers(start, min(len(body), start + 12)))
-        body = body[:start] + draw(st.binary(max_size=6) | st.sampled_from(BEGINNINGS)) + body[stop:]
+        body = body[:start] + draw(st.binary(max_size=6) | st.sampled_from(PIECES)) + body[stop:]
     return body
 
 
@@ -184,14 +184,14 @@ def _escaped(draw: st.DrawFn, url: str) -> str:
     return url[:at] + (f"%{ord(url[at]):02x}" if at < len(url) and draw(st.booleans()) else code) + url[at + 1 :]
 
 
-def _with_many_parameters(draw: st.DrawFn, url: str) -> str:
+def _with_more(draw: st.DrawFn, url: str) -> str:
     return url + draw(
         st.sampled_from(["&", "?", "#", "&a=b" * 200, "&" + "a" * 9000, "&=", "&é=ü", "&\x00", "/", "//"])
     )
 
 
 ADDRESS_CHANGES: Final[tuple[Text, ...]] = (
-    *(_hit, _twice_in_query, _less_of_query, _escaped, _escaped, _with_many_parameters, _one_character_off, _truncated),
+    *(_hit, _twice_in_query, _less_of_query, _escaped, _escaped, _with_more, _one_character_off, _truncated),
 )
 
 KINDS: Final[Mapping[str, Callable[[Crm], st.SearchStrategy[InboundRequest]]]] = {
