@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final, TypeVar
+from typing import IO, Any, Final, TypeVar
 
 from sqlalchemy import Connection, Engine, create_engine, event
 from sqlalchemy.engine import URL
@@ -29,6 +29,9 @@ BUSY_TIMEOUT_S: Final = 5.0
 WAL_TIMEOUT_S: Final = 1.0
 """For how long a new file is tried again while another process makes it a WAL one."""
 WAL_EVERY_S: Final = 0.01
+LOCK_TIMEOUT_S: Final = 0.2
+"""How long a file that somebody has is tried again."""
+LOCK_EVERY_S: Final = 0.02
 GROUP_MAX: Final = 64
 """Transactions that share one commit at most."""
 READERS: Final = 2
@@ -154,15 +157,19 @@ class Embedded:
             self._free.append(engine)
 
     def lock(self) -> None:
-        """Take the file for this process alone, until it ends. StoreUnavailable when another has it."""
+        """Take the file for this process alone, until it ends. StoreUnavailable when another has it.
+
+        Whoever only looks whether somebody has it, has it for a moment: that is waited for.
+        """
         lock_file = Path(f"{self._path}.lock").open("w")  # noqa: SIM115  # held until the process ends
-        try:
-            fcntl.flock(lock_file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            lock_file.close()
-            raise StoreUnavailable(
-                "another service is running on this SQLite file", hint="stop it, or use PostgreSQL for replicas"
-            ) from None
+        deadline = time.monotonic() + LOCK_TIMEOUT_S
+        while not _locked(lock_file):
+            if time.monotonic() > deadline:
+                lock_file.close()
+                raise StoreUnavailable(
+                    "another service is running on this SQLite file", hint="stop it, or use PostgreSQL for replicas"
+                )
+            time.sleep(LOCK_EVERY_S)
         self._lock_file = lock_file
 
     async def scrub(self) -> bool:
@@ -280,3 +287,11 @@ def _use_wal(connection: sqlite3.Connection) -> None:
             time.sleep(WAL_EVERY_S)
         else:
             return
+
+
+def _locked(lock_file: IO[str]) -> bool:
+    try:
+        fcntl.flock(lock_file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import fcntl
 import secrets
 import sqlite3
 import threading
@@ -60,6 +61,17 @@ async def test_a_second_service_on_the_file_is_refused_until_the_first_ends(embe
         second.lock()
     finally:
         await second.close()
+
+
+def test_whoever_only_looks_whether_a_service_runs_does_not_keep_one_from_starting(tmp_path: Path) -> None:
+    store = Store(f"sqlite:///{tmp_path / 'log.db'}")
+    with (tmp_path / "log.db.lock").open("w") as looking:
+        fcntl.flock(looking, fcntl.LOCK_SH)
+        timer = threading.Timer(0.05, lambda: fcntl.flock(looking, fcntl.LOCK_UN))
+        timer.start()
+        store.lock()
+        timer.join()
+    asyncio.run(store.close())
 
 
 async def test_a_file_whose_lock_cannot_be_made_is_unavailable(tmp_path: Path) -> None:
