@@ -173,7 +173,8 @@ def _of_refusals(
         heard_since = received_at is not None and refused_at is not None and received_at > refused_at
         if refused_at is not None and not heard_since and now - refused_at < REFUSED_LATELY:
             cause = f"the last request to source {name} was refused"
-            reasons.append(_reason("warn", cause, "see `refusals`; `doctor --verify` says why a captured request is refused"))
+            hint = "see `refusals`; `doctor --verify` says why a captured request is refused"
+            reasons.append(_reason("warn", cause, hint))
     return reasons
 
 
