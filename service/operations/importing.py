@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path as FilePath
-from typing import BinaryIO, Final, NamedTuple
+from typing import Any, BinaryIO, Final, NamedTuple
 
 import orjson
 
@@ -16,7 +16,7 @@ from service.errors import ParseError, RequestError, ServiceError
 from service.model import MISSING, Action, Arrival, Change, InboundRequest, Json, Priority, to_micros
 from service.paths import Path
 from service.pipeline import ConfiguredSource
-from service.sources.base import EVENT_BYTES_MAX, Exported, identifier, instant, mapping_at, read_json
+from service.sources.base import EVENT_BYTES_MAX, Exported, Source, identifier, instant, mapping_at, read_json
 from service.store import Store
 
 BATCH: Final = 200
@@ -93,7 +93,7 @@ async def import_file(
     for row in _rows(file):
         done.records, done.bytes_read = done.records + 1, row.bytes_read
         try:
-            batch.append(_change(row.record, places, as_of))
+            batch.append(_change(row.record, places, as_of, configured.source))
         except RequestError as error:
             done.unusable += 1
             if len(done.faults) < FAULTS_MAX:
@@ -174,9 +174,9 @@ def _csv_rows(file: FilePath) -> Iterator[_Row]:
             raise ServiceError(cause, hint="export it again as CSV in UTF-8") from None
 
 
-def _change(record: bytes | Json, places: Places, as_of: datetime) -> Change:
+def _change(record: bytes | Json, places: Places, as_of: datetime, source: Source[Any]) -> Change:
     document = _document(record)
-    object_id = identifier(_at(places.object_id, document), f"the id at {places.object_id.text}")
+    object_id = source.record_id(identifier(_at(places.object_id, document), f"the id at {places.object_id.text}"))
     updated_at = None
     if places.updated_at is not None:
         updated_at = instant(_at(places.updated_at, document), f"the time at {places.updated_at.text}")

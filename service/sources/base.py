@@ -191,6 +191,10 @@ class Source(ABC, Generic[AuthT]):
     def sample(self, sample: Sample, *, url: str, now: datetime) -> InboundRequest:
         """Make the request that this CRM would send for the sample change, correctly signed."""
 
+    def record_id(self, text: str) -> str:
+        """Return a record's id as the events name it, where an export may write it in another way."""
+        return text
+
     def redact(self, request: InboundRequest) -> InboundRequest:
         """Take every credential out of a request, so that it may be kept and parsed again."""
         kept = {name: value for name, value in request.headers.items() if name not in _CREDENTIAL_HEADERS}

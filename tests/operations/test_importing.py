@@ -18,6 +18,7 @@ from service.store import Store
 from tests.support.clock import START, Clock
 from tests.support.log import change, claim, receive, rows
 from tests.support.service import configure
+from tests.support.webhooks import CONFIGURATION
 
 pytestmark = pytest.mark.anyio
 
@@ -31,6 +32,7 @@ class Importer:
     store: Store
     clock: Clock
     directory: Path
+    configuration: str = CONFIGURATION
 
     async def text(self, name: str, text: str | bytes, *, source: str = "pipedrive", **given: Any) -> Imported:  # noqa: ANN401  # what Places takes
         """Write a file and import it."""
@@ -55,7 +57,7 @@ class Importer:
         **places: str,
     ) -> Imported:
         """Import a file; ``told`` is given what progress was told, which fails after ``stop_after`` records."""
-        configured = configure(self.directory).sources[source]
+        configured = configure(self.directory, self.configuration).sources[source]
 
         def progress(done: Imported) -> None:
             if told is not None:
@@ -365,3 +367,22 @@ async def test_an_import_that_was_broken_off_is_gone_on_with_by_beginning_again(
     assert told == sorted(told), "how much of the file is read rises"
     assert told[-1][1] == file.stat().st_size
     assert (await either.store.ledger.audit()).findings == ()
+
+
+SALESFORCE = """
+sources:
+  salesforce:
+    preset: salesforce
+    auth: {none: "I accept unauthenticated webhooks"}
+    mapping: {title: Title}
+"""
+
+
+async def test_ids_are_logged_as_the_webhooks_of_their_crm_have_them(
+    store: Store, clock: Clock, tmp_path: Path
+) -> None:
+    """Salesforce's reports write 15 characters of an id, and its messages 18."""
+    importer = Importer(store, clock, tmp_path, SALESFORCE)
+    csv = "Id,Title\n0035e00000ZkM3h,CFO\n0035e00000ZkM3hAAF,CFO\n"
+    await importer.text("people.csv", csv, source="salesforce", updated_at="")
+    assert {one.object_id for one in await importer.changes()} == {"0035e00000ZkM3hAAF"}

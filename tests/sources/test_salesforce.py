@@ -382,3 +382,8 @@ def test_a_sample_carries_the_token_in_its_address(url: str) -> None:
     request = source.sample(Sample(object_id="991", event_id="e1", at=NOW, fields={"title": "CFO"}), url=url, now=NOW)
     source.verify(request, now=NOW)
     assert source.redact(request).url == url
+
+
+def test_an_exported_id_of_either_length_names_the_record_that_messages_name() -> None:
+    source = build("salesforce", None)
+    assert {source.record_id(text) for text in ("0035e00000ZkM3h", "0035e00000ZkM3hAAF")} == {"0035e00000ZkM3hAAF"}

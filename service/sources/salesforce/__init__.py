@@ -120,6 +120,10 @@ class SalesforceSource(Source[SalesforceAuth]):
         organization, notifications = read(stripped(request.body))
         return within_limits([change_of(one, long_id(organization)) for one in notifications], len(request.body))
 
+    def record_id(self, text: str) -> str:
+        """Return the form with 18 characters: reports export 15."""
+        return long_id(text)
+
     def redact(self, request: InboundRequest) -> InboundRequest:
         """Take the token out of the address and the session out of the message; what is no XML goes with it."""
         body = without_session(stripped(request.body))
