@@ -47,6 +47,17 @@ _HUBSPOT: Final = json.dumps(
         }
     ]
 ).encode()
+_WORKFLOW: Final = json.dumps(
+    {
+        "vid": 991,
+        "portal-id": 24519873,
+        "is-contact": True,
+        "properties": {
+            "firstname": {"value": "Amara", "versions": [{"value": "Amara", "timestamp": 1772443798120}]},
+            "lastmodifieddate": {"value": "1772443798120"},
+        },
+    }
+).encode()
 CRMS: Final = (
     Crm(
         name="hubspot v3",
@@ -66,6 +77,16 @@ CRMS: Final = (
         sign=lambda secret, body, _at: hubspot_v2(secret, body),
         body=_HUBSPOT,
         batch=listed,
+        incidental=frozenset({"x-hubspot-signature-version"}),
+        covers_time=False,
+    ),
+    Crm(
+        name="hubspot workflow",
+        preset="hubspot",
+        secrets=TEXT_SECRETS,
+        auth=lambda secrets: {"secret": secrets, "versions": ["v2"]},
+        sign=lambda secret, body, _at: hubspot_v2(secret, body),
+        body=_WORKFLOW,
         incidental=frozenset({"x-hubspot-signature-version"}),
         covers_time=False,
     ),
