@@ -3,7 +3,7 @@
 ``POST /crm/v3/objects/contacts/batch/read`` (https://developers.hubspot.com/docs/api-reference/crm-contacts-v3/guide)
 with an access token of a private app, scope ``crm.objects.contacts.read``; the same host serves every region. Contacts
 that are not there make the answer a 207 that lists them among ``errors``; the others come all the same. A contact that
-was merged away is answered under the id of its survivor, so that it is gone under its own.
+was merged away may be answered under the id of its survivor: under its own it is gone.
 
 Values are text by the property's name as in events, but one that was cleared is null here and blank there: a rule that
 clears says both ``on_null: clear`` and ``on_blank: clear``. Names that are no property are passed over in silence.
