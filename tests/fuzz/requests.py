@@ -55,7 +55,8 @@ def resigned_requests(draw: st.DrawFn, way: Crm) -> InboundRequest:
     body = draw(changed_bodies(draw(st.sampled_from(bodies_of(way)))))
     try:
         return way.request(way.secrets[0], body=body)
-    except (ValueError, TypeError, LookupError, AttributeError, RecursionError):  # there is no place for the secret in it
+    # There may be no place for the secret in it.
+    except (ValueError, TypeError, LookupError, AttributeError, RecursionError):
         return replace(way.request(way.secrets[0]), body=body)
 
 
