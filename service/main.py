@@ -232,7 +232,6 @@ def configure_logging(settings: Settings) -> None:
     """Write logs as one JSON object a line, or for people; uvicorn's own lines in the same form."""
     level = logging.getLevelNamesMapping()[settings.log_level]
     shared: list[Any] = [
-        structlog.contextvars.merge_contextvars,
         structlog.stdlib.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
     ]

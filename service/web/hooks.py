@@ -12,10 +12,11 @@ from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from service.errors import ParseError, RequestError, ServiceError, TooLarge, UnknownSource
-from service.model import InboundRequest
+from service.model import InboundRequest, Reply
 from service.pipeline import ConfiguredSource, Pipeline
 from service.store.refusals import Refusal, Refusals
 from service.web.problems import answer, problem, status_of
+from service.web.protocol import is_whole
 
 PREFIX: Final = "/webhooks/"
 HEADERS_MAX: Final = 100
@@ -60,9 +61,12 @@ class Hooks:
         except Exception as error:  # noqa: BLE001  # nobody above tells it in our form
             log.error("fault", path=scope["path"], cause=type(error).__name__)  # noqa: TRY400  # a trace may hold a value
             response = answer(HTTPStatus.INTERNAL_SERVER_ERROR, "fault")
-        await response(scope, receive, send)
+        if isinstance(response, Reply):
+            await _tell(send, response)
+        else:
+            await response(scope, receive, send)
 
-    async def _answer(self, scope: Scope, receive: Receive) -> Response:
+    async def _answer(self, scope: Scope, receive: Receive) -> Reply | Response:
         name = scope["path"].removeprefix(PREFIX)
         body = b""
         configured = self._sources.get(name)
@@ -74,7 +78,7 @@ class Hooks:
             request = self._inbound(scope, headers, body)
             if (greeting := configured.source.handshake(request)) is not None:
                 log.info("handshake", source=name, size=len(body))
-                return Response(greeting.body, greeting.status, greeting.headers)
+                return greeting
             if request.method != "POST":
                 return answer(HTTPStatus.METHOD_NOT_ALLOWED, "method_not_allowed", headers={"allow": "POST"})
             receipt = await self._pipeline.receive(configured, request)
@@ -90,8 +94,7 @@ class Hooks:
             duplicates=receipt.duplicates,
             size=len(body),
         )
-        reply = configured.source.accept(accepted=receipt.accepted, duplicates=receipt.duplicates)
-        return Response(reply.body, reply.status, reply.headers)
+        return configured.source.accept(accepted=receipt.accepted, duplicates=receipt.duplicates)
 
     async def _read(self, headers: Mapping[str, str], receive: Receive) -> bytes:
         """Read the body within its limit, counting what arrives rather than what is announced."""
@@ -99,22 +102,13 @@ class Hooks:
         announced = headers.get("content-length", "0")
         if not announced.isdecimal() or len(announced) > len(str(limit)) or int(announced) > limit:
             raise TooLarge(f"the body is larger than {limit} bytes", hint="raise BODY_MAX_BYTES")
-        chunks: list[bytes] = []
-        size, more = 0, True
+        if is_whole(receive):  # as almost all are: then no time need be watched
+            return await _body(receive, limit)
         try:
             async with asyncio.timeout(self._read_timeout_s):
-                while more:
-                    message = await receive()
-                    if message["type"] != "http.request":
-                        raise ParseError("the body did not arrive whole")
-                    chunk, more = message.get("body", b""), message.get("more_body", False)
-                    size += len(chunk)
-                    if size > limit:
-                        raise TooLarge(f"the body is larger than {limit} bytes", hint="raise BODY_MAX_BYTES")
-                    chunks.append(chunk)
+                return await _body(receive, limit)
         except TimeoutError:
             raise ParseError("the body did not arrive whole") from None
-        return chunks[0] if len(chunks) == 1 else b"".join(chunks)
 
     def _inbound(self, scope: Scope, headers: Mapping[str, str], body: bytes) -> InboundRequest:
         """Return the request as it was signed: the public address, the raw path and query, the raw body."""
@@ -126,7 +120,7 @@ class Hooks:
 
     def _refuse(
         self, name: str, configured: ConfiguredSource | None, scope: Scope, size: int, error: ServiceError
-    ) -> Response:
+    ) -> Reply | Response:
         """Answer, and tell the operator why: a refused request of our own fault is no refusal, but it is logged."""
         status = status_of(error)
         shown = name[:SOURCE_SHOWN_MAX] if name.isprintable() and name.isascii() else "?"
@@ -136,7 +130,7 @@ class Hooks:
             printable = " ".join(key for key in names if key.isprintable())
             self._refusals.add(Refusal(self._clock(), shown, f"{error.name}: {error.cause}", printable, size))
         reply = None if configured is None else configured.source.refuse(status.value)
-        return problem(error) if reply is None else Response(reply.body, reply.status, reply.headers)
+        return problem(error) if reply is None else reply
 
 
 class Front(FastAPI):
@@ -155,6 +149,30 @@ class Front(FastAPI):
 def is_name(text: str) -> bool:
     """Say whether a text may be a source's name in a path."""
     return bool(text) and "/" not in text
+
+
+async def _body(receive: Receive, limit: int) -> bytes:
+    """Return the body; raise ParseError where it breaks off, TooLarge past the limit."""
+    chunks: list[bytes] = []
+    size, more = 0, True
+    while more:
+        message = await receive()
+        if message["type"] != "http.request":
+            raise ParseError("the body did not arrive whole")
+        chunk, more = message.get("body", b""), message.get("more_body", False)
+        size += len(chunk)
+        if size > limit:
+            raise TooLarge(f"the body is larger than {limit} bytes", hint="raise BODY_MAX_BYTES")
+        chunks.append(chunk)
+    return chunks[0] if len(chunks) == 1 else b"".join(chunks)
+
+
+async def _tell(send: Send, reply: Reply) -> None:
+    """Send a reply, without the detours of a response object: this is what every webhook waits for."""
+    headers = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in reply.headers.items()]
+    headers.append((b"content-length", b"%d" % len(reply.body)))
+    await send({"type": "http.response.start", "status": reply.status, "headers": headers})
+    await send({"type": "http.response.body", "body": reply.body})
 
 
 def _headers(scope: Scope) -> dict[str, str]:

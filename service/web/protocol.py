@@ -3,6 +3,7 @@
 import asyncio
 from typing import Any, Final
 
+from starlette.types import Receive
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 HEAD_BYTES_MAX: Final = 64 * 1024
@@ -60,3 +61,11 @@ class BoundedHttp(HttpToolsProtocol):
     def _give_up(self) -> None:
         self._stop_waiting()
         self.transport.close()
+
+
+def is_whole(receive: Receive) -> bool:
+    """Say whether a request's body has arrived already, so that receiving it waits for nothing.
+
+    That is known of our own server alone; of any other it is never said.
+    """
+    return getattr(getattr(receive, "__self__", None), "more_body", True) is False
