@@ -112,16 +112,22 @@ def conclude(  # everything that a conclusion is made of
 def _ended(settled: Settled, verdict: Verdict, *, found: bool) -> tuple[Disposition, ...]:
     """Say where those end that have nothing to send: with the others, since they may be the ones that name the person.
 
-    Else those that are left of a delivery could not be tried again, nor replayed.
+    Else those that are left of a delivery could not be tried again, nor replayed. What one of the others was to carry
+    ends as that one does: replayed alone, it need not say it again.
     """
     if verdict.next in {Next.RETRY, Next.RELINK}:
         return tuple(end for end in settled.ended if end.state is EventState.DEAD)
-    if verdict.next is Next.DEAD and settled.mapped and not found:
-        return tuple(
-            end if end.state is EventState.DEAD else Disposition(end.event_id, EventState.DEAD, verdict.reason)
-            for end in settled.ended
-        )
-    return settled.ended
+    if verdict.next is Next.DONE or not settled.mapped:
+        return settled.ended
+    state = EventState.DEAD if verdict.next is Next.DEAD else EventState.IGNORED
+    carriers = {event.id for event, _ in settled.mapped}
+    with_them = verdict.next is Next.DEAD and not found
+    return tuple(
+        Disposition(end.event_id, state, verdict.reason)
+        if end.state is not EventState.DEAD and (with_them or end.by_event_id in carriers)
+        else end
+        for end in settled.ended
+    )
 
 
 def _stays_found(outcome: Outcome, tried: Tried) -> bool:

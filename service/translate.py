@@ -3,9 +3,8 @@
 Pure. What has nothing to say ends here, with its reason.
 """
 
-import itertools
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import Final
 
@@ -52,6 +51,14 @@ class ReadRecord:
     """That a record was read back, and what was found: None where the CRM has it no more."""
 
     reading: Reading | None
+
+
+@dataclass(frozen=True, slots=True)
+class _Layer:
+    """The record as it is known of one time, in microseconds since 1970."""
+
+    order_key: int
+    values: Record = field(repr=False)
 
 
 def lacks(rules: Rules, events: Sequence[Event], to_find: Sequence[frozenset[str]]) -> bool:
@@ -131,35 +138,47 @@ def _end(event: Event, state: EventState, reason: str) -> Settled:
 
 
 def _over(rules: Rules, events: Sequence[Event], reading: Reading, past: Versions) -> Settled:
-    """Let the newest event carry the record as it was read, and the others end by it.
+    """Let one event carry the record as it was read, and the others end by it or as it does.
 
     The record may be older than what some events say of it, since a CRM's answers may lag behind its webhooks: those
-    values are laid over it, and each field is of the time of the value that it came from.
+    values are laid over it, and each field is of the time of the value that it came from. Replays by other rules carry
+    the record too, as those make it.
     """
     ordered = sorted(events, key=lambda event: event.order)
-    newest = ordered[-1]
     layers = _layers(ordered, reading)
-    whole = replace(
-        newest, change=replace(newest.change, values=layers[-1].values, changed_fields=_changed(ordered), thin=False)
+    versions = dict.fromkeys(event.replay_version for event in ordered)
+    alike = [[event for event in ordered if event.replay_version == version] for version in versions]
+    told = [_carried(rules, group, layers, past) for group in alike]
+    return Settled(
+        tuple(pair for part in told for pair in part.mapped),
+        tuple(end for part in told for end in part.ended),
+        replace(ordered[-1].change, values=layers[-1].values, thin=False),
     )
-    told = _one(rules, whole, past)
-    others = tuple(
-        Disposition(event.id, end.state, end.reason) if (end := _ended_ignored(told)) else _by(event, newest)
-        for event in ordered[:-1]
-    )
-    keys = {name: layers[0].order_key for _, result in told.mapped for name in result.fields}
-    for before, after in itertools.pairwise(layers):
-        keys |= dict.fromkeys(_differing(rules, whole, before.values, after.values, past), after.order_key)
+
+
+def _carried(rules: Rules, ordered: Sequence[Event], layers: Sequence[_Layer], past: Versions) -> Settled:
+    """Let the newest of events by the same rules carry the record, of those that the filter lets through.
+
+    Each is asked for itself, with the record around it: who made a change and what it changed is its own.
+    """
+    chosen = _rules(rules, ordered[0], past)
+    if chosen is None:
+        return Settled(ended=tuple(end for event in ordered for end in _one(rules, event, past).ended))
+    through: list[Event] = []
+    filtered: list[Disposition] = []
+    for event in ordered:
+        whole = replace(event, change=replace(event.change, values=layers[-1].values, thin=False))
+        if chosen.when is None or chosen.when.holds(whole.change):
+            through.append(whole)
+        else:
+            filtered += _end(event, EventState.IGNORED, FILTERED).ended
+    if not through:
+        return Settled(ended=tuple(filtered))
+    carrier = replace(through[-1], change=replace(through[-1].change, changed_fields=_changed(through)))
+    told = _told(carrier, carrier.change, chosen.mapping)
+    keys = _keys(chosen, carrier.change, layers)
     mapped = tuple((event, replace(result, order_keys=keys)) for event, result in told.mapped)
-    return Settled(mapped, (*told.ended, *others), whole.change)
-
-
-@dataclass(frozen=True, slots=True)
-class _Layer:
-    """The record as it is known of one time, in microseconds since 1970."""
-
-    order_key: int
-    values: Record
+    return Settled(mapped, (*told.ended, *(_like(told, carrier, event) for event in through[:-1]), *filtered))
 
 
 def _layers(ordered: Sequence[Event], reading: Reading) -> list[_Layer]:
@@ -187,19 +206,23 @@ def _changed(ordered: Sequence[Event]) -> tuple[str, ...] | None:
     return tuple(dict.fromkeys(name for names in known for name in names)) if len(known) == len(listed) else None
 
 
-def _differing(rules: Rules, event: Event, before: Record, after: Record, past: Versions) -> list[str]:
-    """Name the fields that the rules make another value of, once the record is the later one."""
-    chosen = _rules(rules, event, past)
-    if chosen is None:
-        return []
-    first, second = (chosen.mapping.apply(replace(event.change, values=values)).fields for values in (before, after))
-    return [name for name, value in second.items() if name not in first or first[name] != value]
+def _keys(rules: Rules, change: Change, layers: Sequence[_Layer]) -> dict[str, int]:
+    """Say of when each field is: of the time of the layer from which on the rules make its value."""
+    keys: dict[str, int] = {}
+    before: Record = {}
+    for layer in layers:
+        fields = rules.mapping.apply(replace(change, values=layer.values)).fields
+        keys |= {name: layer.order_key for name, value in fields.items() if name not in before or before[name] != value}
+        before = fields
+    return keys
 
 
-def _ended_ignored(told: Settled) -> Disposition | None:
-    """Return how the record as a whole ended if it was ignored: then its other changes have nothing to say either."""
-    return next((end for end in told.ended if end.state is EventState.IGNORED), None)
+def _like(told: Settled, carrier: Event, event: Event) -> Disposition:
+    """End an event with the one that carries the record: by it, or where that ends here, as it does.
 
-
-def _by(event: Event, newest: Event) -> Disposition:
-    return Disposition(event.id, EventState.MERGED, READ, newest.id)
+    A dead one alone would not say again what the others did, once it is replayed.
+    """
+    if told.mapped:
+        return Disposition(event.id, EventState.MERGED, READ, carrier.id)
+    (end,) = told.ended
+    return Disposition(event.id, end.state, end.reason)

@@ -26,7 +26,7 @@ from service.model import (
     Verdict,
 )
 from service.schema import accounts
-from service.translate import Settled
+from service.translate import READ, Settled
 from tests.support.log import by_hand
 from tests.support.merging import AT, carried, confirmed, one
 from tests.support.sandbox import contact_uuid
@@ -174,3 +174,19 @@ def test_what_has_nothing_to_send_waits_with_the_others_for_it_may_name_the_pers
     assert {(end.event_id, end.state) for end in dead.dispositions} == {(n, EventState.DEAD) for n in (42, 43, 44)}
     done = ended(of(OutcomeKind.APPLIED), DONE, waiting, others=others)
     assert done.dispositions[:2] == others
+
+
+@pytest.mark.parametrize(("verdict", "state"), [(DEAD, EventState.DEAD), (SKIP, EventState.IGNORED)])
+def test_what_another_event_was_to_carry_ends_as_that_one_does(verdict: Verdict, state: EventState) -> None:
+    """A record that was read back stands for all its events; replayed alone, the newest need not be read back again."""
+    others = (
+        Disposition(41, EventState.MERGED, READ, 42),
+        Disposition(43, EventState.IGNORED, "filtered out by `when`"),
+        Disposition(44, EventState.DEAD, "cannot be mapped: phone"),
+    )
+    refused = ended(of(OutcomeKind.REJECTED), verdict, one(42, {"title": "CEO"}), others=others)
+    assert refused.dispositions == (
+        Disposition(41, state, verdict.reason),
+        *others[1:],
+        Disposition(42, state, verdict.reason),
+    )

@@ -161,10 +161,35 @@ def test_the_changes_of_a_record_that_the_filter_leaves_out_are_all_left_out() -
     assert settled.mapped == ()
 
 
-def test_a_record_that_cannot_be_mapped_makes_one_dead_letter() -> None:
+def test_a_record_that_cannot_be_mapped_ends_all_that_it_stands_for() -> None:
+    """Replayed without the others, its newest change need not be read back, and would say only its own value."""
     rules = Rules.parse({"mapping": {"custom": {"Stage": {"from": "stage", "map": {"1": "Lead"}}}}})
     settled = translate(rules, [event(1), event(2, at=1)], read=record({"stage": "9"}))
-    assert [(end.event_id, end.state) for end in settled.ended] == [(2, EventState.DEAD), (1, EventState.MERGED)]
+    assert [(end.event_id, end.state, end.by_event_id) for end in settled.ended] == [
+        (2, EventState.DEAD, None),
+        (1, EventState.DEAD, None),
+    ]
+
+
+ORIGIN: dict[str, Json] = {"not": {"field": "$event.origin", "equals": "IMPORT"}}
+
+
+@pytest.mark.parametrize(("imported", "typed"), [(1, 2), (2, 1)])
+def test_a_change_that_the_filter_leaves_out_takes_no_other_along(imported: int, typed: int) -> None:
+    """Who made a change is its own, though the record is everybody's."""
+    rules = Rules.parse({"mapping": {"title": "jobtitle"}, "when": ORIGIN})
+    events = [event(imported, at=imported, origin="IMPORT"), event(typed, at=typed, origin="CRM_UI")]
+    settled = translate(rules, events, read=record(WHOLE, 9))
+    assert ends(settled) == {imported: (EventState.IGNORED, FILTERED)}
+    assert [(one.id, result.fields) for one, result in settled.mapped] == [(typed, {"title": "CFO"})]
+
+
+def test_a_filter_by_what_changed_asks_each_change_for_itself() -> None:
+    rules = Rules.parse({"mapping": {"title": "jobtitle"}, "when": {"field": "email", "changed": True}})
+    events = [event(1, {"email": "amara@example.com"}), event(2, {"jobtitle": "CFO"}, at=1), event(3, at=2)]
+    settled = translate(rules, events, read=record(WHOLE, 9))
+    assert ends(settled) == {1: (EventState.MERGED, READ), 2: (EventState.IGNORED, FILTERED)}
+    assert settled.ended[0].by_event_id == 3
 
 
 def test_rules_that_go_by_what_changed_see_what_any_of_the_events_lists() -> None:
@@ -184,6 +209,20 @@ def test_a_replay_is_mapped_by_the_rules_of_its_time_over_the_record_of_now() ->
     forgotten = translate(RULES, [asked], read=record(WHOLE))
     reason = "the configuration 9f2c1ab04d7e is not kept; replay it with the present one"
     assert forgotten.ended == (Disposition(1, EventState.DEAD, reason),)
+
+
+def test_changes_by_rules_of_several_times_each_carry_the_record_by_their_own() -> None:
+    """A replay by earlier rules must not take what happens now along, nor be taken along."""
+    past = {("9f2c1ab04d7e", "hubspot"): Rules.parse({"mapping": {"last_name": "lastname"}})}
+    newest = event(3, at=9, replay_version="9f2c1ab04d7e")
+    events = [event(1), event(2, at=1), event(4, at=2, replay_version="000000000000"), newest]
+    settled = translate(RULES, events, past=past, read=record(WHOLE, 9))
+    assert {one.id: set(result.fields) for one, result in settled.mapped} == {
+        2: {"title", "email", "custom.Name"},
+        3: {"last_name"},
+    }
+    states = {end.event_id: (end.state, end.by_event_id) for end in settled.ended}
+    assert states == {1: (EventState.MERGED, 2), 4: (EventState.DEAD, None)}
 
 
 def test_what_has_nothing_to_say_tells_whether_reading_would_help() -> None:
