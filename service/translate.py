@@ -187,7 +187,9 @@ def _layers(ordered: Sequence[Event], reading: Reading) -> list[_Layer]:
     said = {name: (event.order_key, value) for event in ordered for name, value in event.change.values.items()}
     later = {name: (at, value) for name, (at, value) in said.items() if at > read_us}
     shown = {name: at for name, (at, value) in later.items() if _shows(reading.values, name, value)}
-    layers = [_Layer(max([read_us, *shown.values()]), reading.values)]
+    # What came back was as it is when it came back, though its own time may be of before it went.
+    back = [event.order_key for event in ordered if event.change.action is Action.RESTORED]
+    layers = [_Layer(max([read_us, *shown.values(), *back]), reading.values)]
     unseen = {name: later[name] for name in later.keys() - shown.keys()}
     for time in sorted({at for at, _ in unseen.values()}):
         values = {name: value for name, (at, value) in unseen.items() if at == time}

@@ -192,6 +192,12 @@ def test_a_filter_by_what_changed_asks_each_change_for_itself() -> None:
     assert settled.ended[0].by_event_id == 3
 
 
+def test_a_restored_record_is_newer_than_its_deletion_whatever_its_own_time_says() -> None:
+    """Its own time of change may be of before it went; what `on_deleted` said must not stand over it."""
+    settled = translate(RULES, [event(1, at=7, action=Action.RESTORED)], read=record(WHOLE, 2))
+    assert set(orders(settled).values()) == {7}
+
+
 def test_rules_that_go_by_what_changed_see_what_any_of_the_events_lists() -> None:
     rules = Rules.parse({"mapping": {"title": {"from": "jobtitle", "only_if_changed": True}, "email": "email"}})
     one, other = event(1, {"jobtitle": "CFO"}), event(2, {"email": "amara@example.com"}, at=1)
