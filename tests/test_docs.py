@@ -12,6 +12,7 @@ import yaml
 from service import __version__, retry
 from service.cli import app
 from service.config import load
+from service.config.file import SourceSpec
 from service.config.settings import SETTINGS
 from service.errors import ConfigError
 from service.mapping import Mapping, MappingSpec
@@ -47,6 +48,12 @@ def test_every_verb_has_its_row(verb: str) -> None:
 @pytest.mark.parametrize("preset", PRESETS)
 def test_every_preset_has_its_row(preset: str) -> None:
     assert f"| `{preset}` |" in README
+
+
+@pytest.mark.parametrize("key", ["preset", "auth", "verify", "parse", "read_back", *SourceSpec.model_fields])
+def test_every_key_of_a_source_is_explained(key: str) -> None:
+    table = README.partition("| key of a source |")[2].partition("\n\n")[0]
+    assert f"`{key}`" in table
 
 
 @pytest.mark.parametrize("state", EventState)
