@@ -48,9 +48,9 @@ HINTS: Final[dict[OutcomeKind, str]] = {
     OutcomeKind.CONTACT_UNKNOWN: "create the contact in ChartMogul or mend `resolve`, then replay; or on_unknown: skip",
     OutcomeKind.CONTACT_AMBIGUOUS: "merge the contacts in ChartMogul, then replay; or on_ambiguous: first",
     OutcomeKind.UNMAPPABLE: "mend the mapping, then replay",
-    OutcomeKind.CRM_UNREACHABLE: "the record could not be read back; it is tried again by itself",
+    OutcomeKind.CRM_UNREACHABLE: "check the network and the host that read_back names; it is tried again by itself",
     OutcomeKind.CRM_RATE_LIMITED: "other integrations use the CRM's API too; it is tried again by itself",
-    OutcomeKind.CRM_REFUSED: "check the credentials under read_back and what they may read; it goes on by itself",
+    OutcomeKind.CRM_REFUSED: "check read_back's credentials and region (restart after a change) and what they may read",
     OutcomeKind.CRM_REJECTED: "the CRM's API does not take the record's id or a mapped field; mend it, then replay",
     OutcomeKind.FAULT: "this is our fault: please report it with the log line of the attempt",
 }

@@ -253,7 +253,8 @@ class ReadBack:
             if answer.failure is not None:
                 refused = answer.failure.kind is OutcomeKind.CRM_REJECTED  # by RFC 6749, 400 is its refusal
                 kind = OutcomeKind.CRM_REFUSED if refused else answer.failure.kind
-                return self._failed(replace(answer.failure, kind=kind, detail="no access token"))
+                why = "no access token" if answer.failure.status else f"no access token: {answer.failure.detail}"
+                return self._failed(replace(answer.failure, kind=kind, detail=why))
             try:
                 self._token.take(answer.document, now=now)
             except ReadError as error:

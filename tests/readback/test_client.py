@@ -352,6 +352,16 @@ async def test_a_token_that_is_refused_before_its_time_is_got_anew_at_once(serve
     assert api.tokens == 3
 
 
+async def test_a_token_that_nobody_gives_is_told_with_the_reason(served: Served) -> None:
+    """Else the operator looks for wrong credentials where a network or a host is wrong."""
+    async with reading(served, guarded=True) as client:
+        served.close()
+        assert (await client.probe()).detail == "no access token: RemoteProtocolError"
+        served.refuse(400, document={"error": "invalid_client"})
+        refused = await client.probe()
+        assert (refused.status, refused.detail) == (400, "no access token")
+
+
 @pytest.mark.parametrize(
     "grant",
     [
