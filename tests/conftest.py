@@ -9,6 +9,7 @@ import pytest
 from service.store import Store
 from tests.support.clock import Clock
 from tests.support.postgres import fresh_database, running_postgres
+from tests.support.sandbox import RunningSandbox, running_sandbox
 
 
 @pytest.fixture(scope="session")
@@ -19,6 +20,20 @@ def anyio_backend() -> str:
 @pytest.fixture
 def clock() -> Clock:
     return Clock()
+
+
+@pytest.fixture(scope="module")
+def served() -> Iterator[RunningSandbox]:
+    """A ChartMogul with its usual people; a module that needs others has a ``served`` of its own."""
+    with running_sandbox() as sandbox:
+        yield sandbox
+
+
+@pytest.fixture
+def sandbox(served: RunningSandbox) -> RunningSandbox:
+    """The same, as if nothing had happened."""
+    served.reset()
+    return served
 
 
 @pytest.fixture(scope="session")

@@ -107,12 +107,6 @@ def served() -> Iterator[RunningSandbox]:
 
 
 @pytest.fixture
-def sandbox(served: RunningSandbox) -> RunningSandbox:
-    served.reset()
-    return served
-
-
-@pytest.fixture
 def shifted() -> Shifted:
     return Shifted()
 

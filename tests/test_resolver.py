@@ -67,12 +67,6 @@ def served() -> Iterator[RunningSandbox]:
 
 
 @pytest.fixture
-def sandbox(served: RunningSandbox) -> RunningSandbox:
-    served.reset()
-    return served
-
-
-@pytest.fixture
 async def resolver(sandbox: RunningSandbox) -> AsyncIterator[Resolver]:
     async with sink(sandbox.base_url) as chartmogul:
         yield Resolver({"default": chartmogul})

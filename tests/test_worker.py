@@ -2,7 +2,6 @@
 
 import asyncio
 import time
-from collections.abc import Iterator
 from datetime import datetime, timedelta
 from pathlib import Path
 
@@ -17,7 +16,7 @@ from service.sandbox import Fault, FaultKind, Settings
 from service.sandbox.settings import UNLIMITED
 from service.schema import accounts
 from service.worker import RECLAIM_EVERY_S
-from tests.support.sandbox import RunningSandbox, running_sandbox, seed_of
+from tests.support.sandbox import RunningSandbox, seed_of
 from tests.support.service import Shifted, configure, replica, running
 from tests.support.wait import eventually
 from tests.support.webhooks import GRACE_UUID, helpdesk, pipedrive
@@ -25,18 +24,6 @@ from tests.support.webhooks import GRACE_UUID, helpdesk, pipedrive
 pytestmark = pytest.mark.anyio
 
 T0 = real_clock()
-
-
-@pytest.fixture(scope="module")
-def served() -> Iterator[RunningSandbox]:
-    with running_sandbox() as sandbox:
-        yield sandbox
-
-
-@pytest.fixture
-def sandbox(served: RunningSandbox) -> RunningSandbox:
-    served.reset()
-    return served
 
 
 class Broken(Resolver):

@@ -24,12 +24,6 @@ def served() -> Iterator[RunningSandbox]:
 
 
 @pytest.fixture
-def sandbox(served: RunningSandbox) -> RunningSandbox:
-    served.reset()
-    return served
-
-
-@pytest.fixture
 async def office(tmp_path: Path, sandbox: RunningSandbox) -> AsyncIterator[Office]:
     settings = {"CHARTMOGUL_BASE_URL": sandbox.base_url, "CHARTMOGUL_RATE_PER_S": "40"}
     async with running(configure(tmp_path, TYPED, **settings)) as service:

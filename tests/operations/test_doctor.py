@@ -37,12 +37,6 @@ def served() -> Iterator[RunningSandbox]:
         yield sandbox
 
 
-@pytest.fixture
-def sandbox(served: RunningSandbox) -> RunningSandbox:
-    served.reset()
-    return served
-
-
 async def test_a_running_service_that_is_well_is_said_to_be(tmp_path: Path, sandbox: RunningSandbox) -> None:
     config = configure(tmp_path, CHARTMOGUL_BASE_URL=sandbox.base_url)
     async with running(config) as service:

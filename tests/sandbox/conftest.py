@@ -15,12 +15,6 @@ def served() -> Iterator[RunningSandbox]:
 
 
 @pytest.fixture
-def sandbox(served: RunningSandbox) -> RunningSandbox:
-    served.reset()
-    return served
-
-
-@pytest.fixture
 def client(sandbox: RunningSandbox) -> Iterator[httpx.Client]:
     with httpx.Client(base_url=sandbox.base_url, auth=(sandbox.api_key, ""), timeout=10) as client:
         yield client

@@ -1,7 +1,6 @@
 """Health names every reason for everything that is not well, and shows nothing of anybody."""
 
 import asyncio
-from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
 
@@ -11,7 +10,7 @@ import pytest
 from service.main import create_app, real_clock
 from service.sandbox import Fault, FaultKind
 from service.web.health import LATE_S, REFUSED_LATELY
-from tests.support.sandbox import RunningSandbox, running_sandbox
+from tests.support.sandbox import RunningSandbox
 from tests.support.service import API_KEY, Running, Shifted, configure, running
 from tests.support.wait import eventually
 from tests.support.webhooks import PIPEDRIVE_PASSWORD, PUBLIC_URL, helpdesk, pipedrive
@@ -19,18 +18,6 @@ from tests.support.webhooks import PIPEDRIVE_PASSWORD, PUBLIC_URL, helpdesk, pip
 pytestmark = pytest.mark.anyio
 
 T0 = real_clock()
-
-
-@pytest.fixture(scope="module")
-def served() -> Iterator[RunningSandbox]:
-    with running_sandbox() as sandbox:
-        yield sandbox
-
-
-@pytest.fixture
-def sandbox(served: RunningSandbox) -> RunningSandbox:
-    served.reset()
-    return served
 
 
 async def causes(service: Running) -> list[tuple[str, str]]:
