@@ -153,6 +153,7 @@ def _shape(found: Any) -> dict[str, Any]:  # noqa: ANN401  # a Diagnosis, whose 
             for causes in found.explanations
         ],
         "tries": found.tries,
+        "guess": found.guess or None,
     }
 
 
@@ -166,5 +167,5 @@ def _told(found: Any) -> str:  # noqa: ANN401  # as _shape
         lines += [f"  so {do}" for do in dict.fromkeys(cause.do for cause in causes)]
     if not found.explanations:
         lines.append(f"none of the likely causes explains it ({found.tries} tries):")
-        lines.append("  the secret may be another one or a retired one, or the body is not the one that was signed")
+        lines.append(f"  {found.guess}")
     return "\n".join(lines) + "\n"

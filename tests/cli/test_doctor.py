@@ -25,7 +25,7 @@ from tests.support.webhooks import (
 
 NOW = real_clock()
 FINDING = ["check", "about", "status", "seen", "hint"]
-DIAGNOSIS = ["source", "verified", "note", "reason", "hint", "explanations", "tries"]
+DIAGNOSIS = ["source", "verified", "note", "reason", "hint", "explanations", "tries", "guess"]
 CHANGED = hubspot([hubspot_event(201, "jobtitle", "CEO of Northwind", NOW)], NOW)
 GIB = 1024**3
 

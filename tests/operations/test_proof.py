@@ -116,6 +116,16 @@ def test_a_secret_that_nobody_knows_is_honestly_none_of_the_likely_causes(crm: C
         assert (names(found), found.tries <= TRIES_MAX) == ([], True)
 
 
+def test_what_nothing_explains_is_guessed_at_by_what_the_proof_covers() -> None:
+    """A body that no signature covers is not to be suspected, nor a secret where nothing was proved at all."""
+    signed, basic = BY_NAME["hubspot v3"], BY_NAME["pipedrive"]
+    assert "or the body is not the one that was signed" in why(signed, signed.request(signed.secrets[1])).guess
+    assert "the same one anew" in why(basic, basic.request(basic.secrets[1])).guess
+    bare = replace(basic.request(basic.secrets[0]), headers={})
+    assert "or a proxy takes the header away" in why(basic, bare).guess
+    assert why(signed, signed.request(signed.secrets[0], at=NOW + timedelta(hours=2))).guess == "", "it is explained"
+
+
 @every
 def test_a_source_that_asks_for_no_proof_proves_nothing_of_another(crm: Crm) -> None:
     unproved = {"open": build(crm.preset, None, crm.parse)}

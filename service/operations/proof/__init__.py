@@ -46,7 +46,7 @@ class Cause:
 class Diagnosis:
     """Whether a request is proved; if not why, and each explanation: one cause, or two that only fit together.
 
-    ``note`` says how it is taken where no proof was asked for.
+    ``note`` says how it is taken where no proof was asked for; ``guess`` what is most likely where nothing explains it.
     """
 
     source: str
@@ -54,6 +54,7 @@ class Diagnosis:
     note: str = ""
     explanations: tuple[tuple[Cause, ...], ...] = ()
     tries: int = 1
+    guess: str = ""
 
 
 def diagnose(
@@ -73,10 +74,10 @@ def diagnose(
     if refusal is None:
         return Diagnosis(name, None, "" if source.auth is not None else "this source asks for no proof")
     others = {known: other for known, other in sources.items() if known != name}
-    search = _Search(first)
-    found = search.run(taking_turns(_twists(first, captured, others)))
+    search, covered = _Search(first), _covered(source, now)
+    found = search.run(taking_turns(_twists(first, captured, others, covered)))
     told = tuple(tuple(Cause(twist.name, twist.says, twist.do) for twist in twists) for twists in found)
-    return Diagnosis(name, refusal, "", told, search.tries)
+    return Diagnosis(name, refusal, "", told, search.tries, "" if told else _guess(refusal, covered))
 
 
 def _refusal(attempt: Try) -> RequestError | None:
@@ -131,9 +132,18 @@ def _needed(source: Source[Any], sample: InboundRequest, names: Iterable[str], n
     return left
 
 
-def _twists(first: Try, captured: InboundRequest, others: Mapping[str, Source[Any]]) -> Iterator[Twist]:
+def _guess(refusal: RequestError, covered: _Covered) -> str:
+    if _MISSING.search(refusal.cause):
+        return "whoever sent it was not told to prove itself so, or a proxy takes the header away"
+    if not covered.body:
+        return "the secret is most likely another one: give the CRM and the configuration the same one anew"
+    return "the secret is most likely another one, or the body is not the one that was signed"
+
+
+def _twists(
+    first: Try, captured: InboundRequest, others: Mapping[str, Source[Any]], covered: _Covered
+) -> Iterator[Twist]:
     """Yield every change that could matter to this source's proof."""
-    covered = _covered(first.source, first.now)
     if covered.time:
         yield from clock_twists(first.request, first.now)
     if covered.method or first.request.method != "POST":
