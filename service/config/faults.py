@@ -84,6 +84,8 @@ class _Spot:
     shapes: _Shapes
     around: _Shapes = field(default_factory=list)
     at_key: bool = False
+    about: str = ""
+    """What the schema says of the field there."""
 
 
 def faults_of(errors: Iterable[ErrorDetails], located: Located, *, shape: Any, prefix: KeyPath = ()) -> list[Fault]:  # noqa: ANN401  # any annotation
@@ -175,7 +177,8 @@ def _spot(error: ErrorDetails, value: Json, shapes: _Shapes, path: KeyPath) -> _
             isinstance(spot.value, list) and isinstance(part, int) and part < len(spot.value)
         ):
             below = [inner for shape in spot.shapes for inner in _below(shape, part)]
-            spot = _Spot((*spot.path, part), value_at(spot.value, (part,)), below, spot.shapes)
+            about = next((said for shape in spot.shapes if (said := _description(shape, part))), "")
+            spot = _Spot((*spot.path, part), value_at(spot.value, (part,)), below, spot.shapes, about=about)
         elif last and error["type"] == "missing":
             spot = _Spot((*spot.path, part), None, [], spot.shapes)
     return spot
@@ -207,6 +210,8 @@ def _allowed(error: ErrorDetails, spot: _Spot, *, hidden: bool) -> str:
         "string_type",
     }:
         return "text, in quotes, or a list of texts"
+    if kind == "string_pattern_mismatch" and spot.about:  # a pattern alone tells few people what to write
+        return f"{spot.about[0].lower()}{spot.about[1:].rstrip('.')} (text like {context['pattern']})"
     template = _ALLOWED.get(kind) or _ALLOWED.get(_KIND.sub("", kind))
     if template is not None:
         return template.format_map(context)
@@ -262,6 +267,11 @@ def _below(shape: Any, part: str | int) -> _Shapes:  # noqa: ANN401  # as above
         return [inner for info in found for inner in _flat(info.annotation)]
     arguments = [argument for argument in get_args(shape) if argument is not Ellipsis]
     return _flat(arguments[-1]) if arguments else []
+
+
+def _description(shape: Any, part: str | int) -> str:  # noqa: ANN401  # as above
+    fields = shape.model_fields if isinstance(shape, type) and issubclass(shape, BaseModel) else {}
+    return next((info.description or "" for name, info in fields.items() if part in {name, info.alias}), "")
 
 
 def _keys(shape: Any) -> list[str]:  # noqa: ANN401  # as above

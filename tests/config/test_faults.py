@@ -3,7 +3,7 @@
 from typing import Annotated, Any, Literal
 
 import pytest
-from pydantic import BaseModel, ConfigDict, Discriminator, Tag, ValidationError
+from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, ValidationError
 
 from service.config.faults import faults_of, in_order
 from service.config.yaml_file import read_yaml
@@ -42,6 +42,8 @@ class Shape(Strict):
     count: int | list[int] = 0
     table: dict[str, Basic] = {}
     pair: tuple[int, ...] = ()
+    code: Annotated[str, Field(pattern="^[a-z]+$", description="The code, such as crm.")] = "crm"
+    bare: Annotated[str, Field(pattern="^[a-z]+$")] = "crm"
     tagged: Annotated[Annotated[int, Tag("one")] | Annotated[list[int], Tag("many")], Discriminator(by_type)] = 0
 
 
@@ -60,6 +62,8 @@ class Shape(Strict):
         ("pair: {}", "f:1:7: pair: found an empty mapping; allowed: a list"),
         ("tagged: [1.5]", "f:1:10: tagged[0]: found a number; allowed: a whole number"),
         ('count: " "', "f:1:8: count: found blank text; allowed: a whole number or a list"),
+        ("code: CRM", "f:1:7: code: found text; allowed: the code, such as crm (text like ^[a-z]+$)"),
+        ("bare: CRM", "f:1:7: bare: found text; allowed: text like ^[a-z]+$"),
         ("[]", "f:1:1: found an empty list; allowed: a mapping (keys and values)"),
     ],
 )  # fmt: skip
