@@ -39,10 +39,12 @@ from service.resolver import ByLink, OnAmbiguous, OnUnknown, Resolved, Resolver,
 from service.sources.base import Source
 from service.store import Store
 from service.store.opening import CrmRecord
-from service.translate import ReadRecord, Settled, lacks, translate
+from service.translate import ReadRecord, Settled, behind, lacks, translate
 
 BUSY_WAIT: Final = timedelta(milliseconds=250)
 """How long a delivery waits while another one has its contact."""
+BEHIND_WAIT: Final = timedelta(seconds=5)
+"""How long a CRM is given until its record is read again, where it cannot show yet what it just told."""
 FORGOTTEN: Final = "privacy deletion in the CRM: what was kept of the record is erased"
 NOT_CONFIGURED: Final = "its source is no longer configured; put it back, then replay"
 
@@ -186,6 +188,8 @@ class Pipeline:
         readback = self._readbacks.get(delivery.source)
         if readback is not None and lacks(configured.rules, owed.events, configured.to_find(owed.link)):
             read = ReadRecord(await readback.read(delivery.object_id))
+            if behind(owed.events, read, now=self._clock()):
+                raise Postponed(self._clock() + BEHIND_WAIT)
         return translate(configured.rules, owed.events, past=past, read=read)
 
     async def _resolve(

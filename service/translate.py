@@ -5,6 +5,7 @@ Pure. What has nothing to say ends here, with its reason.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
 from types import MappingProxyType
 from typing import Final
 
@@ -29,6 +30,11 @@ NOT_READ: Final = "no mapped field in it; with `read_back` the whole record woul
 GONE: Final = "gone: the CRM has no such record any more"
 READ: Final = "its record was read back for a newer change"
 FILTERED: Final = "filtered out by `when`"
+
+LAG: Final = timedelta(seconds=30)
+"""How long a CRM's answers are given to show what it told."""
+WHOLE_SECOND: Final = timedelta(seconds=1)
+"""Some CRMs tell the time of a change in whole seconds."""
 
 Versions = Mapping[tuple[str, str], Rules | None]
 """The rules of earlier configurations that replays ask for, by version and source; None where they are not kept."""
@@ -72,6 +78,27 @@ def lacks(rules: Rules, events: Sequence[Event], to_find: Sequence[frozenset[str
     carried = [event.change.values.keys() for event in events]
     found = any(needed <= there for needed in to_find for there in carried)
     return bool(thin and to_find and not found)
+
+
+def behind(events: Sequence[Event], read: ReadRecord, *, now: datetime) -> bool:
+    """Say whether the CRM cannot show yet what it just told: a record that is new, or a change that said no value.
+
+    Its answers may lag behind its webhooks. What is not shown for long after it was told never will be: some changes
+    leave the record's own time as it is, and a new record may be gone again.
+    """
+    untold = [event for event in events if not _can_be_in(event, read.reading)]
+    return bool(untold) and all(now - event.received_at < LAG for event in untold)
+
+
+def _can_be_in(event: Event, reading: Reading | None) -> bool:
+    """Say whether a reading may hold what the event tells, or need not: then the event says it itself."""
+    change = event.change
+    if reading is None:
+        return change.action not in {Action.CREATED, Action.RESTORED}
+    if reading.updated_at is None or change.occurred_at is None or change.values:
+        return True
+    own_time = change.action in {Action.DELETED, Action.RESTORED}
+    return own_time or event.order_key < to_micros(reading.updated_at + WHOLE_SECOND)
 
 
 def translate(

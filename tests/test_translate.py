@@ -1,6 +1,7 @@
 """Events become fields: by rules of now or then, and over the record as its CRM has it where that was read."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -12,7 +13,19 @@ from service.coalesce import plan
 from service.mapping import Rules
 from service.model import Action, Change, Disposition, Event, EventState, Json, Known, from_micros, to_micros
 from service.readback.base import Reading
-from service.translate import FILTERED, GONE, NO_FIELD, NOT_READ, READ, ReadRecord, Settled, lacks, translate
+from service.translate import (
+    FILTERED,
+    GONE,
+    LAG,
+    NO_FIELD,
+    NOT_READ,
+    READ,
+    ReadRecord,
+    Settled,
+    behind,
+    lacks,
+    translate,
+)
 from tests.support.merging import AT
 
 AT_US = to_micros(AT)
@@ -229,6 +242,44 @@ def test_changes_by_rules_of_several_times_each_carry_the_record_by_their_own() 
     }
     states = {end.event_id: (end.state, end.by_event_id) for end in settled.ended}
     assert states == {1: (EventState.MERGED, 2), 4: (EventState.DEAD, None)}
+
+
+SECOND = 1_000_000
+JUST = AT + LAG - timedelta(microseconds=1)
+
+
+def told_at(at: int, values: Mapping[str, Json] | None = None, action: Action = Action.UPDATED) -> Event:
+    """An event that says of when it is, by the CRM's clock."""
+    return event(1, values, at=at, action=action, occurred_at=from_micros(AT_US + at))
+
+
+@pytest.mark.parametrize("action", [Action.CREATED, Action.RESTORED])
+def test_a_record_that_was_just_made_and_is_not_there_yet_is_read_again(action: Action) -> None:
+    assert behind([event(1, action=action)], ReadRecord(None), now=JUST)
+    assert not behind([event(1, action=action)], ReadRecord(None), now=AT + LAG), "it is gone again"
+    assert not behind([event(1)], ReadRecord(None), now=JUST), "what was there before does not come back"
+
+
+def test_a_record_that_cannot_hold_what_was_told_without_its_value_is_read_again() -> None:
+    older = record(WHOLE)
+    assert behind([told_at(SECOND)], older, now=JUST)
+    assert behind([told_at(SECOND, action=Action.MERGED)], older, now=JUST)
+    assert not behind([told_at(SECOND)], older, now=AT + LAG), "not every change moves the record's own time"
+    assert not behind([told_at(SECOND - 1)], older, now=JUST), "that time may be one of whole seconds"
+    assert not behind([told_at(SECOND, {"jobtitle": "CFO"})], older, now=JUST), "it says it itself"
+    assert not behind([event(1, at=SECOND)], older, now=JUST), "it came without a time of its own"
+    assert not behind([told_at(SECOND)], ReadRecord(Reading(WHOLE)), now=JUST)
+
+
+@pytest.mark.parametrize("action", [Action.DELETED, Action.RESTORED])
+def test_what_moves_a_record_about_need_not_move_its_time(action: Action) -> None:
+    assert not behind([told_at(SECOND, action=action)], record(WHOLE), now=JUST)
+
+
+def test_changes_that_never_show_do_not_put_a_record_off_for_ever() -> None:
+    waited, fresh = told_at(SECOND), replace(told_at(2 * SECOND), id=2, received_at=AT + LAG)
+    assert behind([fresh], record(WHOLE), now=AT + LAG)
+    assert not behind([waited, fresh], record(WHOLE), now=AT + LAG)
 
 
 def test_what_has_nothing_to_say_tells_whether_reading_would_help() -> None:

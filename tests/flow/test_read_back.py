@@ -238,6 +238,32 @@ async def test_an_answer_that_lags_behind_a_webhook_does_not_win(
         assert await books_close(service)
 
 
+def plain(told: Told, kind: str, at: datetime) -> Webhook:
+    """Tell that something happened to the contact, and no value."""
+    event = hubspot_event(int(told.held.first), "", "", at) | {"subscriptionType": f"contact.{kind}"}
+    return sent(told, {name: value for name, value in event.items() if not name.startswith("property")})
+
+
+@HUBSPOT
+async def test_a_record_that_the_crm_does_not_show_yet_is_read_again_soon(
+    told: Told, start: Started, sandbox: RunningSandbox, shifted: Shifted
+) -> None:
+    """It told of it a moment ago: what is not there yet is not gone, and what is old will not stay so."""
+    async with start(told.configuration()) as service:
+        await service.accepted(plain(told, "creation", shifted()))
+        await eventually(lambda: len(told.served.calls) == 1)
+        told.holds()
+        later(service, shifted, 5)
+        await eventually(lambda: len(told.served.calls) == 2)
+        record = dict(told.served.api.records[told.held.first])
+        told.served.api.records[told.held.first] = record | {"updatedAt": shifted().isoformat()}
+        later(service, shifted, 5)
+        await service.settled()
+        assert patched(sandbox) == [{"first_name": NAME}]
+        assert len(told.served.calls) == 3
+        assert await books_close(service)
+
+
 @HUBSPOT
 async def test_the_survivor_of_a_merge_is_read_back(told: Told, start: Started, sandbox: RunningSandbox) -> None:
     told.holds()
