@@ -66,10 +66,13 @@ def explain(
 ) -> None:
     """Tell a person's story, field by field: value, event, rule, time and attempt. Shows contact values."""
     story = with_store(lambda store: store.ledger.story(contact, source=source, limit=limit))
+    known = bool(story.events or story.fields or story.links)
     if as_json:
         print_json(story)
-    else:
+    elif known:
         _tell(story)
+    else:
+        sys.stdout.write("nothing is known of it: no record, contact or email in the log is called so\n")
     raise typer.Exit(0 if story.events or story.fields else FOUND)
 
 

@@ -107,7 +107,8 @@ def test_nobody_ends_with_3(world: World, named: str) -> None:
     assert told.code == 3
     empty = {"person": {"records": [], "contacts": []}, "links": [], "fields": {}, "events": [], "attempts": []}
     assert told.json == empty
-    assert world.verb("explain", named).code == 3
+    in_words = world.verb("explain", named)
+    assert (in_words.code, in_words.out[:22]) == (3, "nothing is known of it")
 
 
 def test_refusals_are_listed_without_values(world: World) -> None:
