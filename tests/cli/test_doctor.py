@@ -71,6 +71,14 @@ def test_faults_of_the_configuration_are_findings_and_the_rest_is_looked_at(
     assert ("chartmogul" in checks) is not bool(settings), "without settings there is nothing to look at"
 
 
+def test_a_public_address_with_webhooks_in_it_is_asked_about(here: Verb) -> None:
+    """The address of a source, pasted whole, would make every signature over the address fail."""
+    pasted = here("doctor", "--json", PUBLIC_URL=f"{PUBLIC_URL}/webhooks/hubspot").json["findings"]
+    (finding,) = [finding for finding in pasted if finding["check"] == "public_url"]
+    assert (finding["status"], "/webhooks/hubspot/webhooks/NAME" in finding["seen"]) == ("warn", True)
+    assert "without /webhooks" in finding["hint"]
+
+
 def test_options_of_verify_need_it(here: Verb) -> None:
     for words in (["--source", "hubspot"], ["--now", "2026-03-02T09:30:00Z"]):
         ended = here("doctor", *words)

@@ -44,4 +44,7 @@ def _public_url(setup: Setup) -> Finding:
     if setup.public_url.startswith("http://"):
         seen = f"{setup.public_url}, plain http on this machine{needed}"
         return Finding("public_url", "", "warn", seen, "set PUBLIC_URL to the https address that CRMs are given")
+    if "webhooks" in setup.public_url.split("/"):
+        seen = f"{setup.public_url}: CRMs would send to {setup.public_url}/webhooks/NAME{needed}"
+        return Finding("public_url", "", "warn", seen, "set PUBLIC_URL without /webhooks, unless a proxy takes it off")
     return Finding("public_url", "", "ok", f"{setup.public_url}{needed}")
