@@ -31,6 +31,7 @@ def check(config: ConfigFile = None, *, as_json: AsJson = False) -> None:
             raise
         print_json({"ok": False, "faults": error.faults})
         raise typer.Exit(2) from None
+    url = loaded.settings.public_url
     summary = {
         "ok": True,
         "version": loaded.version,
@@ -38,6 +39,7 @@ def check(config: ConfigFile = None, *, as_json: AsJson = False) -> None:
             name: {
                 "preset": one.source.preset,
                 "account": one.account,
+                "url": url and f"{url}/webhooks/{name}",
                 "verified": one.source.auth is not None,
                 "targets": sorted(one.rules.mapping.targets),
             }
@@ -51,6 +53,7 @@ def check(config: ConfigFile = None, *, as_json: AsJson = False) -> None:
     for name, one in loaded.sources.items():
         proof = "" if one.source.auth is not None else ", UNAUTHENTICATED"
         sys.stdout.write(f"  {name}: {one.source.preset}, account {one.account}{proof}\n")
+        sys.stdout.write(f"    POST {url}/webhooks/{name}\n" if url else "")
         sys.stdout.write(f"    {', '.join(sorted(one.rules.mapping.targets))}\n")
 
 

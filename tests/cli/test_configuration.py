@@ -15,7 +15,7 @@ from tests.cli.conftest import Verb, capture, capture_file
 from tests.support.crm import fixture, fixtures
 from tests.support.service import environment, inherited
 from tests.support.verbs import process_verb
-from tests.support.webhooks import CONFIGURATION, Webhook, helpdesk, hubspot, hubspot_event, pipedrive
+from tests.support.webhooks import CONFIGURATION, PUBLIC_URL, Webhook, helpdesk, hubspot, hubspot_event, pipedrive
 
 NOW = real_clock()
 INSPECTION = ["source", "verified", "reason", "response", "events", "patches"]
@@ -37,6 +37,12 @@ PATCHES = {
 }
 
 
+ALONE = """
+sources:
+  crm: {preset: pipedrive, auth: {username: crm, password: "${PIPEDRIVE_PASSWORD}"}, mapping: {title: job_title}}
+"""
+
+
 def test_a_good_configuration_is_summed_up(here: Verb) -> None:
     ended = here("check", "--json")
     assert ended.code == 0
@@ -46,6 +52,14 @@ def test_a_good_configuration_is_summed_up(here: Verb) -> None:
     assert told.code == 0
     assert told.out.startswith("ok, version ")
     assert "  helpdesk: generic, account default\n" in told.out
+    assert f"    POST {PUBLIC_URL}/webhooks/helpdesk\n" in told.out
+    assert ended.json["sources"]["hubspot"]["url"] == f"{PUBLIC_URL}/webhooks/hubspot"
+
+
+def test_without_a_public_address_none_is_told(here: Verb) -> None:
+    told = here("check", PUBLIC_URL="", configuration=ALONE)
+    assert (told.code, "POST" in told.out) == (0, False)
+    assert here("check", "--json", PUBLIC_URL="", configuration=ALONE).json["sources"]["crm"]["url"] is None
 
 
 def test_an_open_door_is_named(here: Verb) -> None:
