@@ -1,6 +1,7 @@
 """doctor: what is wrong, beside a running service or before there is one; and why one request is not proved."""
 
 import json
+import re
 from collections import namedtuple
 from datetime import timedelta
 from pathlib import Path
@@ -77,6 +78,17 @@ def test_a_public_address_with_webhooks_in_it_is_asked_about(here: Verb) -> None
     (finding,) = [finding for finding in pasted if finding["check"] == "public_url"]
     assert (finding["status"], "/webhooks/hubspot/webhooks/NAME" in finding["seen"]) == ("warn", True)
     assert "without /webhooks" in finding["hint"]
+
+
+@pytest.mark.parametrize(("example", "signs"), [("gohighlevel", False), ("freshsales", True)])
+def test_a_sample_is_advised_only_where_one_can_be_signed(here: Verb, example: str, *, signs: bool) -> None:
+    """Where a public key proves the CRM, the private one is not ours."""
+    text = Path(f"deploy/examples/{example}.yaml").read_text()
+    names = dict.fromkeys(re.findall(r"\$\{(\w+)\}", text), "0c6d1b7e4f524a7e9d1c2b8f5e6a7c90")
+    assert here("migrate").code == 0
+    found = here("doctor", "--json", configuration=text, **names).json["findings"]
+    (webhooks,) = [finding for finding in found if finding["check"] == "webhooks"]
+    assert (f"run `sample {example}`" in webhooks["hint"]) is signs
 
 
 def test_options_of_verify_need_it(here: Verb) -> None:

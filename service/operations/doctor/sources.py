@@ -83,14 +83,19 @@ def _webhooks(configured: ConfiguredSource, past: History) -> Finding:
     received_at, refused_at = mark.get("received_at"), mark.get("refused_at")
     seen = "nothing received yet" if received_at is None else f"last received {isoformat_z(received_at)}"
     if refused_at is None:
-        hint = f"change a contact in the CRM, or run `sample {configured.name}`" if received_at is None else ""
-        return Finding("webhooks", configured.name, "ok", seen, hint)
+        return Finding("webhooks", configured.name, "ok", seen, _to_try(configured) if received_at is None else "")
     reason = past.reasons.get(configured.name, "for a reason that is kept no more")
     seen += f"; {mark['refused']} refused, last {isoformat_z(refused_at)}: {reason}"
     if received_at is not None and received_at >= refused_at:
         return Finding("webhooks", configured.name, "ok", seen)
     hint = "capture such a request and run `doctor --verify REQUEST.json`: it says why"
     return Finding("webhooks", configured.name, "warn", seen, hint)
+
+
+def _to_try(configured: ConfiguredSource) -> str:
+    auth = configured.source.auth
+    samples = auth is None or any(secrets_of(auth))  # where a public key proves it, nobody here can sign one
+    return "change a contact in the CRM" + (f", or run `sample {configured.name}`" if samples else "")
 
 
 def _attributes(configured: ConfiguredSource, past: History) -> Iterator[Finding]:
