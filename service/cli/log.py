@@ -43,8 +43,9 @@ def deliveries(
 ) -> None:
     """List deliveries, newest first: what is owed, to whom, and what came of it."""
     lines = with_store(lambda store: store.ledger.deliveries(source=source, state=state, limit=limit))
-    columns = ["id", "source", "object_id", "state", "due_at", "attempts", "outcome", "reason"]
-    print_lines(lines, columns, as_json=as_json)
+    shown = lines if as_json else [line | {"failed tries": line["attempts"]} for line in lines]
+    columns = ["id", "source", "object_id", "state", "due_at", "failed tries", "outcome", "reason"]
+    print_lines(shown, columns, as_json=as_json)
 
 
 def dead_letters(*, source: SourceName = None, limit: Limit = 50, as_json: AsJson = False) -> None:
