@@ -82,7 +82,9 @@ def sample(
     source: Annotated[str, typer.Argument(help="A source of the configuration.")],
     *,
     url: Annotated[str | None, typer.Option(help="Where the service runs; default this machine and PORT.")] = None,
-    object_id: Annotated[str, typer.Option("--id", help="The CRM's id of the person.")] = "4711",
+    object_id: Annotated[
+        str, typer.Option("--id", help="The CRM's id of the person; with a real one the made-up values go there.")
+    ] = "4711",
     field: Annotated[list[str] | None, typer.Option("--field", help="NAME=VALUE, again for more.")] = None,
     show: Annotated[
         bool, typer.Option("--print", help="Print the request for `inspect` instead of sending it.")
