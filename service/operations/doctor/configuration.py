@@ -32,7 +32,7 @@ def of_configuration(setup: Setup) -> Iterator[Finding]:
         return
     yield Finding("configuration", "", "ok", f"version {setup.version}, sources {', '.join(setup.sources)}")
     yield _public_url(setup)
-    told = "set" if setup.admin_token else "not set: the admin API is off"
+    told = "set" if setup.admin_token else "not set; nothing asks for it yet"
     yield Finding("admin_token", "", "ok", f"ADMIN_TOKEN is {told}")
 
 
