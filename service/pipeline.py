@@ -188,7 +188,7 @@ class Pipeline:
         readback = self._readbacks.get(delivery.source)
         if readback is not None and lacks(configured.rules, owed.events, configured.to_find(owed.link)):
             read = ReadRecord(await readback.read(delivery.object_id))
-            if behind(owed.events, read, now=self._clock()):
+            if behind(configured.rules, owed.events, read, now=self._clock()):
                 raise Postponed(self._clock() + BEHIND_WAIT)
         return translate(configured.rules, owed.events, past=past, read=read)
 

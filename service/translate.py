@@ -65,6 +65,8 @@ class _Layer:
 
     order_key: int
     values: Record = field(repr=False)
+    shown: frozenset[str] = frozenset()
+    """What was told of this time, and stands in the record before it, too."""
 
 
 def lacks(rules: Rules, events: Sequence[Event], to_find: Sequence[frozenset[str]]) -> bool:
@@ -80,25 +82,41 @@ def lacks(rules: Rules, events: Sequence[Event], to_find: Sequence[frozenset[str
     return bool(thin and to_find and not found)
 
 
-def behind(events: Sequence[Event], read: ReadRecord, *, now: datetime) -> bool:
-    """Say whether the CRM cannot show yet what it just told: a record that is new, or a change that said no value.
+def behind(rules: Rules, events: Sequence[Event], read: ReadRecord, *, now: datetime) -> bool:
+    """Say whether the CRM cannot show yet what it just told, so that its record must be read again.
 
-    Its answers may lag behind its webhooks. What is not shown for long after it was told never will be: some changes
-    leave the record's own time as it is, and a new record may be gone again.
+    Its answers may lag behind its webhooks, each by another time. What is not shown for long after it was told never
+    will be: some changes leave the record's own time as it is, and a record may be gone.
     """
-    untold = [event for event in events if not _can_be_in(event, read.reading)]
-    return bool(untold) and all(now - event.received_at < LAG for event in untold)
+    living = [event for event in events if event.change.action is not Action.DELETED]
+    unshown = [event for event in living if not _is_shown(rules, event, read.reading)]
+    return bool(unshown) and all(now - event.received_at < LAG for event in unshown)
 
 
-def _can_be_in(event: Event, reading: Reading | None) -> bool:
-    """Say whether a reading may hold what the event tells, or need not: then the event says it itself."""
+def _is_shown(rules: Rules, event: Event, reading: Reading | None) -> bool:
+    """Say whether a record is as new as an event, or need not be: the event has all that the rules make of it."""
     change = event.change
     if reading is None:
-        return change.action not in {Action.CREATED, Action.RESTORED}
-    if reading.updated_at is None or change.occurred_at is None or change.values:
+        return False
+    if reading.updated_at is None or change.occurred_at is None or change.action is Action.RESTORED:
         return True
-    own_time = change.action in {Action.DELETED, Action.RESTORED}
-    return own_time or event.order_key < to_micros(reading.updated_at + WHOLE_SECOND)
+    in_seconds = reading.updated_at.microsecond == 0
+    return not rules.lacks(change) or _holds(reading, event) or (in_seconds and _shows_values(reading, event))
+
+
+def _holds(reading: Reading, event: Event) -> bool:
+    """Say whether a record is as new as an event, also where its CRM counts whole seconds."""
+    at = reading.updated_at
+    if at is None or event.order_key <= to_micros(at):
+        return at is not None
+    within = at.microsecond == 0 and event.order_key < to_micros(at + WHOLE_SECOND)
+    return within and (not event.change.values or _shows_values(reading, event))
+
+
+def _shows_values(reading: Reading, event: Event) -> bool:
+    """Say whether an event has values, and each of them stands in a record."""
+    said = event.change.values
+    return bool(said) and all(_shows(reading.values, name, value) for name, value in said.items())
 
 
 def translate(
@@ -213,14 +231,15 @@ def _layers(ordered: Sequence[Event], reading: Reading) -> list[_Layer]:
     read_us = 0 if reading.updated_at is None else to_micros(reading.updated_at)
     said = {name: (event.order_key, value) for event in ordered for name, value in event.change.values.items()}
     later = {name: (at, value) for name, (at, value) in said.items() if at > read_us}
-    shown = {name: at for name, (at, value) in later.items() if _shows(reading.values, name, value)}
+    shown = {name for name, (_, value) in later.items() if _shows(reading.values, name, value)}
+    held = [event.order_key for event in ordered if _holds(reading, event)]
     # What came back was as it is when it came back, though its own time may be of before it went.
     back = [event.order_key for event in ordered if event.change.action is Action.RESTORED]
-    layers = [_Layer(max([read_us, *shown.values(), *back]), reading.values)]
-    unseen = {name: later[name] for name in later.keys() - shown.keys()}
-    for time in sorted({at for at, _ in unseen.values()}):
-        values = {name: value for name, (at, value) in unseen.items() if at == time}
-        layers.append(_Layer(time, {**layers[-1].values, **values}))
+    layers = [_Layer(max([read_us, *held, *back]), reading.values)]
+    for time in sorted({at for at, _ in later.values()}):
+        values = {name: value for name, (at, value) in later.items() if at == time}
+        unseen = {name: value for name, value in values.items() if name not in shown}
+        layers.append(_Layer(time, {**layers[-1].values, **unseen}, frozenset(values.keys() & shown)))
     return layers
 
 
@@ -236,12 +255,14 @@ def _changed(ordered: Sequence[Event]) -> tuple[str, ...] | None:
 
 
 def _keys(rules: Rules, change: Change, layers: Sequence[_Layer]) -> dict[str, int]:
-    """Say of when each field is: of the time of the layer from which on the rules make its value."""
+    """Say of when each field is: of the last time from which on the rules make its value, or that it was told again."""
     keys: dict[str, int] = {}
     before: Record = {}
     for layer in layers:
         fields = rules.mapping.apply(replace(change, values=layer.values)).fields
-        keys |= {name: layer.order_key for name, value in fields.items() if name not in before or before[name] != value}
+        told = rules.mapping.fed_by(layer.shown)
+        new = [name for name, value in fields.items() if name in told or name not in before or before[name] != value]
+        keys |= {name: max(layer.order_key, keys.get(name, layer.order_key)) for name in new}
         before = fields
     return keys
 

@@ -1,5 +1,6 @@
 """The rules from configuration: a CRM's fields become ChartMogul's, purely, within bounds, and with every step told."""
 
+from collections.abc import Collection
 from dataclasses import dataclass, field
 
 from service.mapping.condition import Condition
@@ -36,6 +37,12 @@ class Mapping:
             elif trace.result == "fail":
                 faults.append(f"{trace.target}: {trace.reason}")
         return Mapped(fields, traces, tuple(faults))
+
+    def fed_by(self, names: Collection[str]) -> tuple[str, ...]:
+        """Return the targets of the rules that read one of these fields of the record."""
+        return tuple(
+            target for target, inputs in zip(self.targets, self._inputs, strict=True) if not inputs.isdisjoint(names)
+        )
 
     def lacks(self, change: Change) -> bool:
         """Say whether a rule needs a field of the record that a change does not carry.

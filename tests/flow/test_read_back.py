@@ -124,9 +124,16 @@ async def test_a_thin_event_is_read_back_and_sent(told: Told, start: Started, sa
 
 
 @every
-async def test_a_record_that_is_gone_ends_as_ignored(told: Told, start: Started, sandbox: RunningSandbox) -> None:
+async def test_a_record_that_is_gone_ends_as_ignored(
+    told: Told, start: Started, sandbox: RunningSandbox, shifted: Shifted
+) -> None:
+    """It is asked for again for a while, since what is new may not be there yet."""
     async with start(told.configuration()) as service:
         await service.accepted(told.event())
+        await eventually(lambda: bool(told.served.calls))
+        await service.until(lambda backlog: backlog.leased == 0)
+        assert await states(service) == ["pending"]
+        later(service, shifted)
         await service.settled()
         (event,) = await service.events()
         assert (event["state"], event["reason"]) == ("ignored", "gone: the CRM has no such record any more")
