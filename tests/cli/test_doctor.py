@@ -80,6 +80,18 @@ def test_a_public_address_with_webhooks_in_it_is_asked_about(here: Verb) -> None
     assert "without /webhooks" in finding["hint"]
 
 
+def test_a_crm_whose_events_say_nothing_is_asked_to_be_read_back(here: Verb) -> None:
+    """Attio names records alone; HubSpot tells at least what changed."""
+    named = {"attio": "email_addresses[0].email_address", "hubspot": "email"}
+    sources = {
+        preset: {"preset": preset, "auth": {"secret": "0c6d1b7e4f524a7e9d1c2b8f"}, "mapping": {"email": path}}
+        for preset, path in named.items()
+    }
+    found = here("doctor", "--json", configuration=json.dumps({"sources": sources})).json["findings"]
+    told = [(finding["about"], finding["status"]) for finding in found if finding["check"] == "read_back"]
+    assert told == [("attio", "warn")]
+
+
 @pytest.mark.parametrize(("example", "signs"), [("gohighlevel", False), ("freshsales", True)])
 def test_a_sample_is_advised_only_where_one_can_be_signed(here: Verb, example: str, *, signs: bool) -> None:
     """Where a public key proves the CRM, the private one is not ours."""
