@@ -74,7 +74,8 @@ SpecT = TypeVar("SpecT", bound=ReadBackSpec)
 class Reader(ABC, Generic[SpecT]):
     """One CRM's way to give contact records by their ids. Pure: it asks and understands, the client does the calls.
 
-    A call's answer that is 404 or 410 means that all its records are gone; other refusals are the client's business.
+    A call's answer that is 404 or 410 means that all its records are gone, once anything else was answered there, a
+    probe say; other refusals are the client's business.
     """
 
     preset: ClassVar[str]

@@ -2,9 +2,11 @@
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
+from enum import Enum
 from http import HTTPStatus
 from types import TracebackType
 from typing import Any, Final, Self
@@ -32,10 +34,12 @@ HOLD_S_MAX: Final = 3600.0
 """More than an hour of Retry-After is not believed."""
 FUTURE_MAX: Final = timedelta(hours=1)
 """A record's time of change further ahead of our clock than this is not believed: then the time of the read counts."""
+KNOWN_FOR: Final = timedelta(hours=1)
+"""How long it is believed that the CRM is where we ask, after it gave anything: then what it has not is gone."""
 READ_TIMEOUT_S: Final = 15.0
 """For an answer, at most: whoever waits for it has a lease that runs out."""
 WAIT_S_MAX: Final = 10.0
-"""Who would wait longer for the pace gives its delivery back instead."""
+"""Who would wait longer for its turn gives its delivery back instead."""
 
 _GONE: Final = frozenset({HTTPStatus.NOT_FOUND, HTTPStatus.GONE})
 _STATUSES: Final[Mapping[int, OutcomeKind]] = {
@@ -47,7 +51,14 @@ _STATUSES: Final[Mapping[int, OutcomeKind]] = {
 }
 _HOLDS: Final = {OutcomeKind.CRM_REFUSED: REFUSED_HOLD_S, OutcomeKind.CRM_RATE_LIMITED: LIMITED_HOLD_S}
 
-Result = Reading | Outcome | Postponed | None
+
+class _Alone(Enum):
+    """That a record must be asked for by itself: its CRM does not take one of those it was asked for with."""
+
+    ALONE = "alone"
+
+
+Result = Reading | Outcome | Postponed | _Alone | None
 """What came of one record; None: it is gone."""
 
 
@@ -63,7 +74,7 @@ class _Asked:
 class _Answer:
     """What a call brought: a document, nothing because all of its records are gone, or an outcome."""
 
-    document: Json = None
+    document: Json = field(default=None, repr=False)
     gone: bool = False
     failure: Outcome | None = None
 
@@ -83,6 +94,7 @@ class ReadBack:
         connect_timeout_s: float,
         clock: Callable[[], datetime],
         read_timeout_s: float = READ_TIMEOUT_S,
+        wait_s: float = WAIT_S_MAX,
     ) -> None:
         self.reader = reader
         self.trouble: Outcome | None = None
@@ -96,7 +108,9 @@ class ReadBack:
         self._waiting: deque[_Asked] = deque()
         self._next_at = 0.0
         self._held_until: datetime | None = None
+        self._known_until: datetime | None = None
         self._stopped = False
+        self._wait_s = wait_s
         self._call_timeout_s = connect_timeout_s + read_timeout_s
         self._client = httpx.AsyncClient(
             base_url=reader.spec.base_url or reader.host,
@@ -119,27 +133,19 @@ class ReadBack:
     async def read(self, object_id: str) -> Reading | None:
         """Return the record as the CRM has it now, with the time that it is of; None if it is gone.
 
-        Raises DeliveryError with an outcome ``CRM_…``, or Postponed while nothing is asked or another's call that had
-        this record too was broken off.
+        Raises DeliveryError with an outcome ``CRM_…``, or Postponed: while nothing is asked, where no call comes free
+        in time, and where another's call that had this record too was broken off.
         """
         self._refuse_to_wait_long()
-        asked = _Asked(object_id, asyncio.get_running_loop().create_future())
-        self._waiting.append(asked)
-        try:
-            async with self._places:
-                while asked in self._waiting:
-                    await self._turn()
-                    if batch := self._take():
-                        await self._ask(batch)
-        finally:
-            if asked in self._waiting:
-                self._waiting.remove(asked)
-        match await asked.result:
+        result = await self._together(object_id)
+        while isinstance(result, _Alone):
+            result = await self._by_itself(object_id)
+        match result:
             case Outcome() as outcome:
                 raise DeliveryError(outcome)
             case Postponed() as postponed:
                 raise postponed
-            case result:
+            case _:
                 return result
 
     async def probe(self) -> Outcome:
@@ -156,10 +162,47 @@ class ReadBack:
         """Ask nothing more: the service is stopping, and reading changes nothing."""
         self._stopped = True
 
+    async def _together(self, object_id: str) -> Result:
+        """Ask for a record with whichever others wait, or be asked for with them."""
+        asked = _Asked(object_id, asyncio.get_running_loop().create_future())
+        self._waiting.append(asked)
+        try:
+            async with self._place():
+                if asked in self._waiting:
+                    await self._turn()
+                if asked in self._waiting:
+                    await self._ask(self._take(asked))
+        except Postponed:
+            if asked in self._waiting:
+                raise
+            # Somebody else's call has it: that is under way, or over.
+        finally:
+            if asked in self._waiting:
+                self._waiting.remove(asked)
+        return await asked.result
+
+    async def _by_itself(self, object_id: str) -> Result:
+        async with self._place():
+            await self._turn()
+            return (await self._read_all([object_id]))[object_id]
+
+    @asynccontextmanager
+    async def _place(self) -> AsyncIterator[None]:
+        """Keep one of the calls that may run at once. Raises Postponed where none comes free: calls hang, say."""
+        try:
+            async with asyncio.timeout(self._wait_s):
+                await self._places.acquire()
+        except TimeoutError:
+            raise Postponed(self._clock()) from None
+        try:
+            yield
+        finally:
+            self._places.release()
+
     def _refuse_to_wait_long(self) -> None:
         self._refuse_while_held()
         wait_s = len(self._waiting) / self.reader.batch_max / self.reader.rate_per_s
-        if wait_s > WAIT_S_MAX:
+        if wait_s > self._wait_s:
             raise Postponed(self._clock() + timedelta(seconds=wait_s))
 
     async def _turn(self) -> None:
@@ -179,8 +222,11 @@ class ReadBack:
         if self._held_until is not None and now < self._held_until:
             raise Postponed(self._held_until)
 
-    def _take(self) -> list[_Asked]:
-        return [self._waiting.popleft() for _ in range(min(self.reader.batch_max, len(self._waiting)))]
+    def _take(self, asked: _Asked) -> list[_Asked]:
+        """Take a record that waits, and of the others as many as go along."""
+        self._waiting.remove(asked)
+        more = min(self.reader.batch_max - 1, len(self._waiting))
+        return [asked, *(self._waiting.popleft() for _ in range(more))]
 
     async def _ask(self, batch: Sequence[_Asked]) -> None:
         """Read the records of a batch, for everybody who waits for one of them."""
@@ -198,45 +244,50 @@ class ReadBack:
         answer = await self._call(self.reader.call(object_ids, self._fields))
         failure = answer.failure
         if failure is not None and failure.kind is OutcomeKind.CRM_REJECTED and len(object_ids) > 1:
-            return await self._one_by_one(object_ids)
+            return dict.fromkeys(object_ids, _Alone.ALONE)
         if failure is not None:
             return dict.fromkeys(object_ids, failure)
         if answer.gone:
-            return dict.fromkeys(object_ids)
+            return dict.fromkeys(object_ids, await self._why_nothing_is_there())
         try:
             found = self.reader.read(answer.document, object_ids)
         except ReadError as error:
             return dict.fromkeys(object_ids, self._failed(Outcome(OutcomeKind.CRM_UNREACHABLE, detail=str(error))))
         return {one: _as_of(found[one], asked_at) if one in found else None for one in object_ids}
 
-    async def _one_by_one(self, object_ids: Sequence[str]) -> dict[str, Result]:
-        """Ask for each by itself: one that the CRM does not take must not cost the others."""
-        results: dict[str, Result] = {}
-        for object_id in object_ids:
-            try:
-                await self._turn()
-            except Postponed as postponed:
-                results[object_id] = postponed
-            else:
-                results |= await self._read_all([object_id])
-        return results
+    async def _why_nothing_is_there(self) -> Outcome | None:
+        """Return None where the CRM is known to be here: at a wrong place, every record would look gone."""
+        if self._known_until is not None and self._clock() < self._known_until:
+            return None
+        outcome = await self.probe()
+        return None if outcome.kind in {OutcomeKind.APPLIED, OutcomeKind.UNCHANGED} else self._failed(outcome)
 
     async def _call(self, call: Call) -> _Answer:
+        """Make a call, getting a token for it where that is needed, all within the time that a call may take."""
+        try:
+            async with asyncio.timeout(self._call_timeout_s):
+                answer = await self._proved(call)
+        except TimeoutError as error:
+            answer = _Answer(failure=Outcome(OutcomeKind.CRM_UNREACHABLE, detail=type(error).__name__))
+        if answer.failure is not None:
+            self._failed(answer.failure)
+            return answer
+        self.trouble = None
+        if not answer.gone:
+            self._known_until = self._clock() + KNOWN_FOR
+        return answer
+
+    async def _proved(self, call: Call) -> _Answer:
         token = await self._access()
         if isinstance(token, Outcome):
             return _Answer(failure=token)
         answer = await self._send(call, token)
-        if self._token is not None and answer.failure is not None and answer.failure.status == HTTPStatus.UNAUTHORIZED:
-            self._token.forget()  # it may have been revoked before its time
-            token = await self._access()
-            if isinstance(token, Outcome):
-                return _Answer(failure=token)
-            answer = await self._send(call, token)
-        if answer.failure is None:
-            self.trouble = None
-        else:
-            self._failed(answer.failure)
-        return answer
+        refused = answer.failure is not None and answer.failure.status == HTTPStatus.UNAUTHORIZED
+        if self._token is None or not refused:
+            return answer
+        self._token.forget(token)  # it may have been revoked before its time
+        token = await self._access()
+        return _Answer(failure=token) if isinstance(token, Outcome) else await self._send(call, token)
 
     async def _access(self) -> str | Outcome:
         """Return an access token, or the outcome that kept it from us."""
@@ -271,13 +322,12 @@ class ReadBack:
 
     async def _exchange(self, request: httpx.Request) -> _Answer:
         try:
-            async with asyncio.timeout(self._call_timeout_s):
-                response = await self._client.send(request, stream=True)
-                try:
-                    return _answer(response, await bounded_body(response, ANSWER_BYTES_MAX))
-                finally:
-                    await response.aclose()
-        except (httpx.HTTPError, TimeoutError) as error:
+            response = await self._client.send(request, stream=True)
+            try:
+                return _answer(response, await bounded_body(response, ANSWER_BYTES_MAX))
+            finally:
+                await response.aclose()
+        except httpx.HTTPError as error:
             return _Answer(failure=Outcome(OutcomeKind.CRM_UNREACHABLE, detail=type(error).__name__))
 
     def _failed(self, outcome: Outcome) -> Outcome:
@@ -285,7 +335,8 @@ class ReadBack:
         self.trouble = outcome
         if (hold_s := _HOLDS.get(outcome.kind)) is not None:
             asked_s = min(outcome.retry_after_s or hold_s, HOLD_S_MAX)
-            self._held_until = self._clock() + timedelta(seconds=asked_s)
+            until = self._clock() + timedelta(seconds=asked_s)
+            self._held_until = max(until, self._held_until or until)  # of several answers, the longest wait counts
         return outcome
 
 

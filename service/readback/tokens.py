@@ -43,8 +43,9 @@ class Token:
             raise ReadError("the answer has no access_token")
         lasts = float(life_s) if isinstance(life_s, int | float) and not isinstance(life_s, bool) else 0.0
         self._token = SecretStr(token)
-        self._until = now + max(timedelta(seconds=min(lasts, LIFE_S_MAX)) - EARLY, timedelta(0))
+        self._until = now + max(timedelta(seconds=max(0.0, min(lasts, LIFE_S_MAX))) - EARLY, timedelta(0))
 
-    def forget(self) -> None:
-        """Use it no longer: the CRM refused it before its time."""
-        self._token = self._until = None
+    def forget(self, token: str) -> None:
+        """Use a token no longer that the CRM refused before its time; one that was got since stays."""
+        if self._token is not None and self._token.get_secret_value() == token:
+            self._token = self._until = None

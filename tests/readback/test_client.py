@@ -12,7 +12,15 @@ import pytest
 from service.errors import DeliveryError, Postponed
 from service.model import Json, OutcomeKind
 from service.readback.base import Call, Grant, ReadBackSpec, Reader, ReadError, Reading, TokenSpec
-from service.readback.client import HOLD_S_MAX, LIMITED_HOLD_S, REFUSED_HOLD_S, WAIT_S_MAX, ReadBack
+from service.readback.client import (
+    HOLD_S_MAX,
+    KNOWN_FOR,
+    LIMITED_HOLD_S,
+    REFUSED_HOLD_S,
+    WAIT_S_MAX,
+    ReadBack,
+)
+from service.readback.tokens import Token
 from tests.support.apis.base import ApiAnswer, ApiRequest
 from tests.support.apis.server import Served, serving
 from tests.support.clock import START, Clock
@@ -108,14 +116,16 @@ def served(api: Api) -> Iterator[Served]:
 
 
 @asynccontextmanager
-async def reading(served: Served, *, guarded: bool = False, clock: Clock | None = None) -> AsyncIterator[ReadBack]:
+async def reading(
+    served: Served, *, guarded: bool = False, clock: Clock | None = None, wait_s: float = WAIT_S_MAX
+) -> AsyncIterator[ReadBack]:
     made = Clock() if clock is None else clock
     if guarded:
         reader: Reader[Any] = Guarded(ReadBackSpec(base_url=served.base_url))  # type: ignore[arg-type]  # it has no token
     else:
         reader = Directory(TokenSpec(base_url=served.base_url, token=TOKEN))
     async with ReadBack(
-        reader, fields=["email", "firstname"], connect_timeout_s=1, read_timeout_s=0.5, clock=made
+        reader, fields=["email", "firstname"], connect_timeout_s=1, read_timeout_s=0.5, clock=made, wait_s=wait_s
     ) as client:
         yield client
 
@@ -170,6 +180,23 @@ async def test_a_404_in_json_says_that_all_that_was_asked_for_is_gone(served: Se
     async with reading(served) as client:
         assert await client.read("1") is None
         assert client.trouble is None
+
+
+async def test_nothing_is_taken_for_gone_at_a_place_where_nothing_ever_was(served: Served) -> None:
+    """A wrong name in the configuration must not end every change as that of a record that is gone."""
+    clock = Clock()
+    async with reading(served, clock=clock) as client:
+        served.refuse(404, document={"message": "no such object"}, times=2)
+        assert await outcome_of(client) is OutcomeKind.CRM_REJECTED
+        assert client.trouble is not None
+        assert [call.path for call in served.calls] == ["/read", "/me"]
+        await client.read("1")
+        served.refuse(404, document={"message": "not found"})
+        assert await client.read("1") is None
+        assert [call.path for call in served.calls][2:] == ["/read", "/read"], "there was something a moment ago"
+        clock.advance(KNOWN_FOR.total_seconds())
+        served.refuse(404, document={"message": "this version is no more"}, times=2)
+        assert await outcome_of(client) is OutcomeKind.CRM_REJECTED
 
 
 async def test_a_404_that_is_not_json_is_somebody_elses(served: Served) -> None:
@@ -266,6 +293,20 @@ async def test_a_429_holds_every_call_back_for_as_long_as_it_asks(
         assert postponed.value.until == clock.after(seconds)
 
 
+async def test_of_several_answers_the_one_that_asks_for_the_longest_wait_counts(
+    served: Served, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Directory, "batch_max", 1)
+    served.refuse(429, headers={"retry-after": "60"}, document={"message": "slow down"})
+    served.refuse(429, document={"message": "slow down"})
+    clock = Clock()
+    async with reading(served, clock=clock) as client:
+        await asyncio.gather(client.read("1"), client.read("2"), return_exceptions=True)
+        with pytest.raises(Postponed) as postponed:
+            await client.read("3")
+        assert postponed.value.until == clock.after(60)
+
+
 async def test_one_id_that_the_crm_does_not_take_costs_the_others_nothing(served: Served) -> None:
     async with reading(served) as client:
         found = await asyncio.gather(client.read("1"), client.read("?"), client.read("2"), return_exceptions=True)
@@ -274,7 +315,10 @@ async def test_one_id_that_the_crm_does_not_take_costs_the_others_nothing(served
     assert [isinstance(one, Reading) for one in found] == [True, False, True]
 
 
-async def test_a_hold_that_begins_while_ids_are_asked_one_by_one_puts_the_rest_off(served: Served) -> None:
+async def test_a_hold_that_begins_while_ids_are_asked_one_by_one_puts_the_rest_off(
+    served: Served, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Directory, "parallel", 1)
     served.refuse(400, document={"message": "one of them is wrong"})
     served.refuse(429, document={"message": "slow down"})
     async with reading(served) as client:
@@ -310,6 +354,27 @@ async def test_who_would_wait_too_long_for_the_pace_is_put_off_at_once(
         await asyncio.gather(*waiting, return_exceptions=True)
 
 
+async def test_who_finds_every_call_taken_by_what_hangs_is_put_off_in_time(
+    served: Served, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever reads has a lease that runs out, and a lease that runs out ten times is a dead letter."""
+    monkeypatch.setattr(Directory, "batch_max", 1)
+    served.hang(times=2)
+    async with reading(served, wait_s=0.1) as client:
+        found = await asyncio.gather(*(client.read(str(number)) for number in range(4)), return_exceptions=True)
+        assert [type(one) for one in found] == [DeliveryError, DeliveryError, Postponed, Postponed]
+        assert len(served.calls) == 2
+        assert await client.read("3") is not None
+
+
+async def test_who_waits_for_a_place_while_others_ask_for_it_gets_its_record(served: Served) -> None:
+    served.delay(0.3, times=2)
+    async with reading(served, wait_s=0.1) as client:
+        found = await asyncio.gather(*(client.read(str(number)) for number in range(6)))
+        assert None not in found
+    assert sorted(map(len, asked(served))) == [3, 3]
+
+
 async def test_who_is_broken_off_while_asking_for_others_puts_them_off(served: Served) -> None:
     served.hang()
     async with reading(served) as client:
@@ -320,6 +385,16 @@ async def test_who_is_broken_off_while_asking_for_others_puts_them_off(served: S
         with pytest.raises(Postponed):
             await with_it
         assert await client.read("2") is not None
+
+
+async def test_who_goes_while_others_ask_for_it_is_not_waited_for(served: Served) -> None:
+    served.delay(0.2)
+    async with reading(served) as client:
+        asking = asyncio.create_task(client.read("1"))
+        with_it = asyncio.create_task(client.read("2"))
+        await eventually(lambda: bool(served.calls))
+        with_it.cancel()
+        assert await asking is not None
 
 
 async def test_a_stop_asks_for_nothing_more(served: Served) -> None:
@@ -369,6 +444,7 @@ async def test_a_token_that_nobody_gives_is_told_with_the_reason(served: Served)
         {"access_token": "at-1"},
         {"access_token": "at-1", "expires_in": True},
         {"access_token": "at-1", "expires_in": 30},
+        {"access_token": "at-1", "expires_in": -1e300},
         {"access_token": "", "expires_in": 3600},
         {"access_token": "a\nb", "expires_in": 3600},
         ["at-1"],
@@ -390,6 +466,29 @@ async def test_what_the_token_endpoint_says_counts_for_the_read(served: Served, 
     async with reading(served, guarded=True) as client:
         assert await outcome_of(client) is kind
     assert [call.path for call in served.calls] == ["/oauth/token"]
+
+
+async def test_a_slow_token_takes_the_time_of_a_call_and_not_of_each_that_waits_for_it(
+    served: Served, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Directory, "batch_max", 1)
+    served.drip(0.3)
+    async with reading(served, guarded=True) as client:
+        kinds = await asyncio.gather(outcome_of(client, "1"), outcome_of(client, "2"))
+        assert set(kinds) == {OutcomeKind.CRM_UNREACHABLE}
+        assert [call.path for call in served.calls] == ["/oauth/token"]
+        assert await client.read("1") is not None
+
+
+def test_a_token_that_was_got_since_is_not_forgotten_with_the_one_before() -> None:
+    """Of several calls that are refused at once, one gets the new token; Zoho gives ten of them in ten minutes."""
+    token = Token(Grant("https://accounts.example/oauth/token", {}))
+    token.take({"access_token": "at-2", "expires_in": 3600}, now=START)
+    token.forget("at-1")
+    assert token.valid(START) == "at-2"
+    token.forget("at-2")
+    assert token.valid(START) is None
+    token.forget("at-2")
 
 
 async def test_a_token_that_cannot_be_renewed_after_a_refusal_ends_the_read(served: Served, api: Api) -> None:
