@@ -22,31 +22,30 @@ class Admission:
     def admit(self, changes: Sequence[Change]) -> tuple[Change, ...]:
         """Return the changes, each ignored with its reason or owed to somebody.
 
-        Privacy deletions are always owed: what is kept of the person must be erased. So is every word of a merge: links
-        must follow.
+        Privacy deletions are always owed, whoever made them: what is kept of the person must be erased. So is every
+        word of a merge: links must follow.
         """
         return tuple(self._admit(change) for change in changes)
 
     def _admit(self, change: Change) -> Change:
-        if change.ignored is not None:
-            owed = change.ignored == IGNORED.get(change.action) and self._concerns(change)
-            return replace(change, ignored=None) if owed else change
-        if self.origins and change.origin is not None and change.origin.casefold() in self.origins:
-            return replace(change, ignored=f"origin {change.origin} is ignored by the configuration")
-        if self.actors and change.actor is not None and change.actor.casefold() in self.actors:
-            return replace(change, ignored=f"actor {change.actor} is ignored by the configuration")
-        return change
+        if change.ignored not in {None, IGNORED.get(change.action)}:
+            return change
+        if _must_be_told(change):
+            return replace(change, ignored=None)
+        if (reason := self._unwanted(change)) is not None:
+            return replace(change, ignored=reason)
+        return replace(change, ignored=None) if self.deletions and change.action is Action.DELETED else change
 
-    def _concerns(self, change: Change) -> bool:
-        match change.action:
-            case Action.PRIVACY_DELETED:
-                return True
-            case Action.DELETED:
-                return self.deletions or change.merged_into is not None
-            case Action.MERGED:
-                return bool(change.merged_from)
-            case _:
-                return False
+    def _unwanted(self, change: Change) -> str | None:
+        if change.origin is not None and change.origin.casefold() in self.origins:
+            return f"origin {change.origin} is ignored by the configuration"
+        if change.actor is not None and change.actor.casefold() in self.actors:
+            return f"actor {change.actor} is ignored by the configuration"
+        return None
+
+
+def _must_be_told(change: Change) -> bool:
+    return change.action is Action.PRIVACY_DELETED or bool(change.merged_from) or change.merged_into is not None
 
 
 EVERYTHING: Final = Admission()

@@ -62,6 +62,23 @@ def test_a_record_that_was_merged_into_another_is_owed_so_that_its_link_follows(
     assert reason(EVERYTHING, survivor) is None
 
 
+@pytest.mark.parametrize("ignored", [None, IGNORED[Action.MERGED]])
+def test_a_merge_is_owed_whoever_made_it(ignored: str | None) -> None:
+    """Also where its source lets it in by itself, as HubSpot's does."""
+    robot = Admission(actors=frozenset({"7"}))
+    merge = replace(change(Action.MERGED, ignored=ignored, actor="7"), merged_from=("992",))
+    assert reason(robot, merge) is None
+    assert reason(robot, replace(merge, merged_from=())) == "actor 7 is ignored by the configuration"
+
+
+def test_a_deletion_by_whom_is_ignored_sends_nothing() -> None:
+    """`ignore` leaves out what a robot or an import does, and deleting is a part of that."""
+    tidying = Admission(actors=frozenset({"7"}), deletions=True)
+    gone = change(Action.DELETED, ignored=IGNORED[Action.DELETED], actor="7")
+    assert reason(tidying, gone) == "actor 7 is ignored by the configuration"
+    assert reason(tidying, replace(gone, actor="8")) is None
+
+
 def test_what_is_ignored_for_another_reason_stays_so() -> None:
     company = change(Action.DELETED, ignored="object type company")
     assert reason(Admission(deletions=True), company) == "object type company"
