@@ -9,6 +9,9 @@ nothing lost  what was acknowledged is in the log once, in its order, and comes 
 books close   after every act
 no call for nothing   a try calls once, and where nothing went wrong only for what is not there (``judge``)
 
+``thin`` is a world of its own: events that leave things out, and records that are read back (``portal``). There, each
+field holds at rest what the CRM's record has.
+
 ``python -m tests.model --examples 2000 --steps 80 --seed 7`` goes on where the test stops. What it finds is told as
 acts, which ``play`` plays again: that is what ``test_found`` is made of.
 """

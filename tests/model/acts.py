@@ -7,7 +7,6 @@ from typing import Final, Protocol, TypeVar
 
 from service.model import Json, OutcomeKind
 from service.store.replay import Selection
-from tests.model.crms import PEOPLE
 from tests.model.house import ACCOUNT
 from tests.model.settling import come_to_rest, replay_the_dead
 from tests.model.tries import Seam, Try
@@ -44,7 +43,7 @@ class Tell:
 
     async def play(self, world: World) -> None:
         """Let it happen."""
-        await world.tell(PEOPLE[self.person], self.fields, self.age_s)
+        await world.tell(world.people[self.person], self.fields, self.age_s)
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,8 +182,8 @@ class Replay:
         selection = Selection(
             dead_only=self.dead_only,
             events=[one % len(world.truth.told) + 1 for one in self.events],
-            source=None if self.person is None else PEOPLE[self.person].source,
-            object_id=None if self.person is None else str(PEOPLE[self.person].id),
+            source=None if self.person is None else world.people[self.person].source,
+            object_id=None if self.person is None else str(world.people[self.person].id),
             cause=self.cause,
         )
         await world.replay(selection, then=self.then)

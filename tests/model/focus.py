@@ -106,7 +106,7 @@ class Focus:
         return st.builds(Deliver, self._weathers(), st.just(FAIR) | self._weathers(), until)
 
     def _weathers(self) -> st.SearchStrategy[str]:
-        return st.just(FAIR) | st.sampled_from(self.weathers)
+        return st.just(FAIR) | st.sampled_from(self.weathers) if self.weathers else st.just(FAIR)
 
 
 def focuses() -> st.SearchStrategy[Focus]:

@@ -21,6 +21,7 @@ from tests.support.sandbox import RunningSandbox, running_sandbox, seed_of
 from tests.support.webhooks import PUBLIC_URL, SECRETS
 
 ACCOUNT: Final = "default"
+ATTRIBUTES: Final = ("Region", "Plan", "Address")
 
 T = TypeVar("T")
 
@@ -32,11 +33,11 @@ class Lodger(Watch, Protocol):
 class House:
     """The loop stands still between two calls of ``run``: whatever was stopped stays where it is."""
 
-    def __init__(self, directory: Path, loop: asyncio.Runner, sandbox: RunningSandbox) -> None:
+    def __init__(self, directory: Path, loop: asyncio.Runner, sandbox: RunningSandbox, configuration: str) -> None:
         self.directory = directory
         self.sandbox = sandbox
         self.lodger: Lodger | None = None
-        self.config: Config = load(_environment(directory, sandbox), env_file=directory / ".env")
+        self.config: Config = load(_environment(directory, sandbox, configuration), env_file=directory / ".env")
         self.sink: ChartMogul = WatchedChartMogul(
             Account(ACCOUNT, SecretStr(sandbox.api_key), 20), base_url=sandbox.base_url, watch=self._watch
         )
@@ -77,19 +78,19 @@ class House:
 
 
 @contextmanager
-def house() -> Iterator[House]:
+def house(configuration: str = CONFIGURATION) -> Iterator[House]:
     """Open a house for as long as the block runs."""
     with ExitStack() as stack:
         directory = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         loop = stack.enter_context(asyncio.Runner())
-        sandbox = stack.enter_context(running_sandbox(seed_of(CONTACTS, custom_attributes=("Region",))))
-        opened = House(directory, loop, sandbox)
+        sandbox = stack.enter_context(running_sandbox(seed_of(CONTACTS, custom_attributes=ATTRIBUTES)))
+        opened = House(directory, loop, sandbox, configuration)
         stack.callback(opened.close)
         yield opened
 
 
-def _environment(directory: Path, sandbox: RunningSandbox) -> dict[str, str]:
-    (directory / "config.yaml").write_text(CONFIGURATION, encoding="utf-8")
+def _environment(directory: Path, sandbox: RunningSandbox, configuration: str) -> dict[str, str]:
+    (directory / "config.yaml").write_text(configuration, encoding="utf-8")
     return {
         "CHARTMOGUL_API_KEY": sandbox.api_key,
         "CHARTMOGUL_BASE_URL": sandbox.base_url,

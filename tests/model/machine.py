@@ -23,8 +23,12 @@ class Journey(RuleBasedStateMachine):
     def __init__(self, house: House) -> None:
         super().__init__()
         self.house = house
-        self.world = World(house)
+        self.world = self.new_world()
         self.focus: Focus
+
+    def new_world(self) -> World:
+        """Return the world that it is about."""
+        return World(self.house)
 
     @initialize(focus=focuses())
     def choose(self, focus: Focus) -> None:
@@ -41,18 +45,25 @@ class Journey(RuleBasedStateMachine):
     def teardown(self) -> None:
         """Let it come to its end, and judge that."""
         try:
+            self.house.run(self.world.hear_all())
             self.house.run(end_well(self.world))
         finally:
             self.house.run(self.world.close())
 
 
-def run(
-    house: House, *, examples: int, steps: int, seed: int | None = None, phases: Collection[Phase] = THOROUGH
+def run(  # one keyword for each thing that a run may vary in
+    house: House,
+    *,
+    examples: int,
+    steps: int,
+    seed: int | None = None,
+    phases: Collection[Phase] = THOROUGH,
+    machine: type[Journey] = Journey,
 ) -> None:
     """Run so many examples of so many steps: the same in every run, or drawn from a seed."""
 
     def journey() -> Journey:
-        return Journey(house)
+        return machine(house)
 
     factory = journey if seed is None else hypothesis.seed(seed)(journey)
     chosen = settings(

@@ -1,6 +1,6 @@
 """Playing acts one after the other; a list of them is what a found example is written down as."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Final
 
 from tests.model.acts import Act, Land, Wait, WaitUntilDue
@@ -19,12 +19,13 @@ async def step(world: World, act: Act) -> None:
         await books_close(world)
 
 
-def play(house: House, acts: Sequence[Act]) -> None:
+def play(house: House, acts: Sequence[Act], *, new_world: Callable[[House], World] = World) -> None:
     """Let the acts happen in a new world, and judge every step and the end."""
-    world = World(house)
+    world = new_world(house)
     try:
         for act in acts:
             house.run(step(world, act))
+        house.run(world.hear_all())
         house.run(end_well(world))
     finally:
         house.run(world.close())

@@ -25,15 +25,17 @@ TIMEOUT_S: Final = 10.0
 class Seam(IntEnum):
     """Where a try can stop: each is just before what it is named for, and only met where that comes to pass.
 
-    Before holding it stops only if it searched: what it read of the contact then grows old.
+    Before mapping it stops only if it read its record back, before holding only if it searched: what it read of the
+    record, or of the contact, then grows old.
     """
 
     CLAIMED = 0
     RESOLVING = 1
-    HOLDING = 2
-    SENDING = 3
-    RECORDING = 4
-    DONE = 5
+    MAPPING = 2
+    HOLDING = 3
+    SENDING = 4
+    RECORDING = 5
+    DONE = 6
 
     def __repr__(self) -> str:
         return f"Seam.{self.name}"
@@ -76,6 +78,7 @@ class Try:
         self.uuid: str | None = None
         """The contact that it holds or held."""
         self.sent = 0
+        self.reads = 0
         self.lost = False
         """Its lease was taken back."""
         self.overtaken_at: datetime | None = None

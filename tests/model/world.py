@@ -1,18 +1,19 @@
 """One service with its log and a ChartMogul, in a time of its own; every try in it can be stopped and left."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from random import Random
-from typing import Final
+from typing import ClassVar, Final
 
 from service.conclusion import Policy
 from service.limiter import WAIT_MAX
 from service.model import Json, Outcome, OutcomeKind, Receipt
 from service.pipeline import Pipeline
+from service.readback.client import ReadBack
 from service.resolver import Resolver
 from service.store.replay import Selection
-from tests.model.crms import Person, Sending, tell
+from tests.model.crms import FIELDS, PEOPLE, Person, Sending, tell
 from tests.model.house import ACCOUNT, House
 from tests.model.judge import Judge
 from tests.model.tries import Died, Patch, Seam, Try, WatchedStore
@@ -40,10 +41,14 @@ class Landing:
 class World:
     """The acts of everybody: CRMs, the service, the weather, an operator, and time."""
 
-    def __init__(self, house: House) -> None:
+    fields: ClassVar[Sequence[str]] = FIELDS
+    """What all this is about, by our names."""
+
+    def __init__(self, house: House, truth: Truth | None = None) -> None:
         self.house = house
         self.clock = Clock()
-        self.truth = Truth()
+        self.truth = Truth() if truth is None else truth
+        self.people: list[Person] = list(PEOPLE)
         self.sendings: list[Sending] = []
         self.tries: list[Try] = []
         """Those under way, the oldest first."""
@@ -66,12 +71,20 @@ class World:
             store=self.store,
             sources=self.house.config.sources,
             sinks=sinks,
-            readbacks={},
+            readbacks=self.readbacks(),
             resolver=Resolver(sinks),
             policy=policy,
             clock=self.clock,
             chance=self._chance.random,
         )
+
+    def readbacks(self) -> Mapping[str, ReadBack]:
+        """Return how records are read back: here every CRM tells the values."""
+        return {}
+
+    def may_end(self, told: Told, *, ignored: bool) -> bool:
+        """Say whether a change may end like this: what says nothing of our fields is ignored, and nothing else."""
+        return ignored is not bool(told.fields)
 
     async def close(self) -> None:
         """End what is under way, and close the log."""
@@ -87,11 +100,16 @@ class World:
         now = self.clock()
         at = None if age_s is None else now - timedelta(seconds=age_s)
         sending = tell(person, fields, at=at, now=now, number=len(self.sendings) + 1)
+        await self.send(sending)
+
+    async def send(self, sending: Sending) -> None:
+        """Let a CRM send a request for the first time."""
         receipt = await self.receive(sending)
         assert receipt == Receipt(len(sending.said), 0)
         self.sendings.append(sending)
         for said in sending.said:
             order = (said.order_key, len(self.truth.told) + 1)
+            person = sending.person
             self.truth.told.append(Told(person.source, said.key, str(person.id), person.uuid, order, said.fields))
 
     async def repeat(self, sending: Sending) -> None:
@@ -102,6 +120,12 @@ class World:
         """Take a request in as the service does."""
         configured = self.house.config.sources[sending.person.source]
         return await self.pipeline.receive(configured, sending.request(self.clock()))
+
+    def clear_up(self) -> None:
+        """Let nothing more go wrong with the CRMs, which is nothing here."""
+
+    async def hear_all(self) -> None:
+        """Let the CRMs send what they have not sent yet, which is nothing here."""
 
     # What the service does.
 

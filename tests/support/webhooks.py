@@ -125,14 +125,18 @@ def hubspot_event(record: int, name: str, value: str, at: datetime, *, number: i
     }
 
 
-def hubspot(events: list[dict[str, Any]], now: datetime, *, query: str = "", base: str = PUBLIC_URL) -> Webhook:
+def hubspot(
+    events: list[dict[str, Any]], now: datetime, *, query: str = "", base: str = PUBLIC_URL, source: str = "hubspot"
+) -> Webhook:
     """A batch, signed with version 3 for the public address."""
-    return hubspot_body(json.dumps(events).encode(), now, query=query, base=base)
+    return hubspot_body(json.dumps(events).encode(), now, query=query, base=base, source=source)
 
 
-def hubspot_body(body: bytes, now: datetime, *, query: str = "", base: str = PUBLIC_URL) -> Webhook:
+def hubspot_body(
+    body: bytes, now: datetime, *, query: str = "", base: str = PUBLIC_URL, source: str = "hubspot"
+) -> Webhook:
     """Any body, signed as HubSpot does."""
-    target = f"/webhooks/hubspot{query}"
+    target = f"/webhooks/{source}{query}"
     return Webhook(target, hubspot_v3(HUBSPOT_SECRET, body, now, url=base + target), body)
 
 
