@@ -1,20 +1,23 @@
 """Erasing a person: payloads and values go, keys and outcomes stay, so that the books still close."""
 
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Final
 
 from sqlalchemy import ColumnElement, Connection, Table, and_, delete, not_, select, tuple_, union, update
 
-from service.errors import NotFound, ServiceError
+from service.errors import NotFound, Postponed, ServiceError
 from service.model import Action, Delivery, DeliveryState, EventState
 from service.schema import attempts, contacts, deliveries, events, links, requests
 from service.store.database import Database
 from service.store.fields import pack_fields, unpack_fields
 from service.store.lease import HELD, lease
-from service.store.people import Person, find_person
+from service.store.payloads import unpack_change
+from service.store.people import RECORDS_MAX, Person, find_person
 
 REASON: Final = "erased at a person's request"
+BUSY_WAIT: Final = timedelta(seconds=1)
+"""How long a privacy deletion waits while another delivery may bring back what it erases."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,8 +55,10 @@ class Eraser:
     async def forget(self, delivery: Delivery, *, now: datetime) -> bool:
         """Erase the record of a delivery that is under way, as its CRM asks; False if its lease was lost meanwhile.
 
-        Of its contact the values go too, unless another record is linked to it. The privacy deletion itself stays, to
-        be concluded; what else of the record waits ends as ignored. Doing it again changes nothing.
+        So are the records that were merged into it. Of their contacts the values go too, unless another record is
+        linked to them. The privacy deletion itself stays, to be concluded; what else of the records waits ends as
+        ignored. Doing it again changes nothing. Raises Postponed, and erases nothing, while another delivery is under
+        way whose outcome would bring values back.
         """
         forgotten = await self._database.write(lambda connection: _forget(connection, delivery, now))
         if forgotten:
@@ -64,25 +69,35 @@ class Eraser:
 def _forget(connection: Connection, delivery: Delivery, now: datetime) -> bool:
     if connection.execute(select(deliveries.c.id).where(HELD).with_for_update(), lease(delivery)).first() is None:
         return False
-    record = (delivery.source, delivery.object_id)
-    of_record = and_(links.c.source == delivery.source, links.c.object_id == delivery.object_id)
-    linked = connection.execute(select(links.c.account, links.c.contact_uuid).where(of_record)).first()
-    theirs: tuple[tuple[str, str], ...] = ()
-    if linked is not None:
-        here = and_(links.c.account == linked.account, links.c.contact_uuid == linked.contact_uuid)
-        shared = connection.execute(select(links.c.object_id).where(here, not_(of_record)).limit(1)).first()
-        theirs = () if shared is not None else ((linked.account, linked.contact_uuid),)
-    person = Person((record,), theirs)
-    connection.execute(
-        update(deliveries)
-        .where(_of(deliveries, person), deliveries.c.state == DeliveryState.DEAD.value)
-        .values(state=DeliveryState.SKIPPED.value, reason=REASON, closed_at=now)
-    )
-    _erase_events(connection, person, now, but=Action.PRIVACY_DELETED)
-    if theirs:
-        _erase_contacts(connection, person, now)
-    connection.execute(delete(links).where(of_record))
+    person = _with_absorbed(connection, Person(((delivery.source, delivery.object_id),), ()))
+    person = _with_unlinked(connection, Person(person.records, _theirs_alone(connection, person)))
+    if _lock(connection, person, but=delivery.id):
+        raise Postponed(now + BUSY_WAIT)
+    _put_away(connection, person, now)
+    _erase_events(connection, person, now, but=delivery)
+    _erase_contacts(connection, person, now)
+    connection.execute(delete(links).where(_of(links, person)))
     return True
+
+
+def _theirs_alone(connection: Connection, person: Person) -> tuple[tuple[str, str], ...]:
+    """Return the contacts that a person's records are linked to, and no other record is."""
+    linked = connection.execute(select(links.c.account, links.c.contact_uuid).where(_of(links, person))).all()
+    here = tuple_(links.c.account, links.c.contact_uuid).in_({(row.account, row.contact_uuid) for row in linked})
+    others = connection.execute(select(links.c.account, links.c.contact_uuid).where(here, not_(_of(links, person))))
+    return tuple(sorted({(row.account, row.contact_uuid) for row in linked} - {tuple(row) for row in others}))
+
+
+def _with_absorbed(connection: Connection, person: Person) -> Person:
+    """Add the records that were merged into theirs, as far as the merges are still known."""
+    records, latest = set(person.records), set(person.records)
+    while latest and len(records) < RECORDS_MAX:
+        here = tuple_(events.c.source, events.c.object_id).in_(sorted(latest))
+        merges = select(events).where(here, events.c.action == Action.MERGED.value, events.c.change.is_not(None))
+        rows = connection.execute(merges).all()
+        latest = {(row.source, one) for row in rows for one in unpack_change(row).merged_from} - records
+        records |= latest
+    return Person(tuple(sorted(records)), person.contacts)
 
 
 def _erase(connection: Connection, named: str, source: str | None, now: datetime) -> Erased:
@@ -90,16 +105,11 @@ def _erase(connection: Connection, named: str, source: str | None, now: datetime
     if not person.records and not person.contacts:
         raise NotFound("nobody of that name is in the log", hint="give a CRM record's id, a con_ uuid or an email")
     _refuse_namesakes(connection, named, person)
-    person = _with_unlinked(connection, person)
+    person = _with_absorbed(connection, _with_unlinked(connection, person))
     busy = _lock(connection, person)
     if busy:
         return Erased(busy=busy)
-    waiting = deliveries.c.state.in_([DeliveryState.PENDING.value, DeliveryState.DEAD.value])
-    connection.execute(
-        update(deliveries)
-        .where(_of(deliveries, person), waiting)
-        .values(state=DeliveryState.SKIPPED.value, reason=REASON, closed_at=now)
-    )
+    _put_away(connection, person, now)
     return Erased(*_erase_events(connection, person, now), _erase_contacts(connection, person, now))
 
 
@@ -139,8 +149,18 @@ def _with_unlinked(connection: Connection, person: Person) -> Person:
     return Person(tuple(sorted(records)), tuple(sorted({*person.contacts, *(found - others)})))
 
 
-def _lock(connection: Connection, person: Person) -> int:
-    """Keep their deliveries and contacts as they are; return how many deliveries are under way that may change them.
+def _put_away(connection: Connection, person: Person, now: datetime) -> None:
+    """Close their deliveries that are not under way."""
+    waiting = deliveries.c.state.in_([DeliveryState.PENDING.value, DeliveryState.DEAD.value])
+    connection.execute(
+        update(deliveries)
+        .where(_of(deliveries, person), waiting)
+        .values(state=DeliveryState.SKIPPED.value, reason=REASON, closed_at=now)
+    )
+
+
+def _lock(connection: Connection, person: Person, *, but: int | None = None) -> int:
+    """Keep their deliveries and contacts as they are; return how many others are under way that may change them.
 
     One may be of a record that is linked only once it is delivered, and hold the contact already. Locked in the order
     in which an outcome is recorded, so that neither waits for the other.
@@ -155,20 +175,23 @@ def _lock(connection: Connection, person: Person) -> int:
     holders = [by for by in connection.execute(held).scalars() if by is not None]
     leased = deliveries.c.state == DeliveryState.LEASED.value
     holding = connection.execute(select(deliveries.c.id).where(deliveries.c.id.in_(holders), leased)).scalars()
-    return len({*holding, *(row.id for row in locked if row.state == DeliveryState.LEASED.value)})
+    return len({*holding, *(row.id for row in locked if row.state == DeliveryState.LEASED.value)} - {but})
 
 
 def _erase_events(
-    connection: Connection, person: Person, now: datetime, *, but: Action | None = None
+    connection: Connection, person: Person, now: datetime, *, but: Delivery | None = None
 ) -> tuple[int, int]:
+    """Erase what their changes say; return of how many, and of how many requests. ``but`` keeps what it is about."""
     theirs = _of(events, person)
     if but is not None:
-        theirs = and_(theirs, events.c.action != but.value)
+        own = and_(events.c.source == but.source, events.c.object_id == but.object_id)
+        theirs = and_(theirs, not_(and_(own, events.c.action == Action.PRIVACY_DELETED.value)))
+    # Payloads first: a replay at the same time then finds them gone, or its changes are ended here.
+    erased = connection.execute(update(events).where(theirs, events.c.change.is_not(None)).values(change=None)).rowcount
     open_ones = events.c.state.in_([EventState.PENDING.value, EventState.DEAD.value])
     connection.execute(
         update(events).where(theirs, open_ones).values(state=EventState.IGNORED.value, reason=REASON, decided_at=now)
     )
-    erased = connection.execute(update(events).where(theirs, events.c.change.is_not(None)).values(change=None)).rowcount
     came_in = requests.c.id.in_(select(events.c.request_id).where(theirs))
     raw = update(requests).where(came_in, requests.c.raw.is_not(None)).values(raw=None)
     return erased, connection.execute(raw).rowcount

@@ -7,6 +7,7 @@ from sqlalchemy import delete, insert
 
 from service.errors import NotFound, ServiceError
 from service.model import (
+    Action,
     Carried,
     Confirmed,
     Doubt,
@@ -180,6 +181,18 @@ async def test_every_record_of_every_crm_that_is_linked_to_them_goes(store: Stor
     await delivered(store, clock, "h", "77", source="hubspot")
     assert await store.eraser.erase("77", source="hubspot", now=clock()) == Erased(events=2, requests=2, contacts=1)
     assert await holds_canary(store) == []
+
+
+@pytest.mark.parametrize("named", [PERSON, EMAIL])
+async def test_records_that_were_merged_into_theirs_go_too(store: Store, clock: Clock, named: str) -> None:
+    """Their links followed the survivor, so that nothing else leads to them."""
+    await delivered(store, clock, "a", "7")
+    await receive(store, clock, change("m", action=Action.MERGED, merged_from=("7",)))
+    assert await finish(store, clock, await claim_one(store, clock), uuid=None)
+    await store.links.follow(SOURCE, PERSON, ["7"], now=clock())
+    assert await store.eraser.erase(named, now=clock()) == Erased(events=2, requests=2, contacts=1)
+    assert await holds_canary(store) == []
+    assert await closes(store)
 
 
 async def test_one_id_of_two_people_is_asked_about(store: Store, clock: Clock) -> None:

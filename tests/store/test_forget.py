@@ -1,27 +1,37 @@
 """A privacy deletion in the CRM: what is kept of its record goes, by the delivery that has it, however often."""
 
 import pytest
+from sqlalchemy import delete
 
-from service.model import Action, Delivery, EventState, Next, OutcomeKind, Verdict
+from service.errors import Postponed
+from service.model import Action, Carried, Delivery, EventState, Link, Next, OutcomeKind, Verdict
 from service.schema import contacts, events, links
 from service.store import Store
-from service.store.erase import REASON
+from service.store.erase import BUSY_WAIT, REASON
 from tests.support.canary import CANARY, delivered, holds_canary
 from tests.support.clock import Clock
 from tests.support.log import (
     ADA,
     PERSON,
+    SOURCE,
     bury,
+    by_hand,
     change,
+    claim,
     claim_one,
     conclusion,
     ends,
+    finish,
+    hold,
     pending_ids,
     receive,
     rows,
 )
 
 pytestmark = pytest.mark.anyio
+
+GRACE = "con_36399f04-7686-11ee-86f6-8727560009c2"
+PRIVACY = Action.PRIVACY_DELETED
 
 
 async def forgotten(store: Store, clock: Clock, person: str = PERSON) -> Delivery:
@@ -78,6 +88,53 @@ async def test_a_contact_that_another_record_feeds_keeps_its_values(store: Store
     assert await holds_canary(store) == ["contacts.email", "contacts.fields", "events.change"]
     assert [row["object_id"] for row in await rows(store, links)] == ["900"]
     assert [row["change"] is None for row in await rows(store, events)] == [True, False, False]
+
+
+async def test_records_that_were_merged_into_it_are_forgotten_too(store: Store, clock: Clock) -> None:
+    """The CRM knows them by the survivor alone; nobody will ever ask for them again."""
+    await delivered(store, clock, "a", "7", uuid=GRACE)
+    await delivered(store, clock, "b", "8")
+    for survivor, absorbed in (("8", "7"), (PERSON, "8")):
+        merge = change(f"m{survivor}", survivor, action=Action.MERGED, merged_from=(absorbed,))
+        await receive(store, clock, merge)
+        assert await finish(store, clock, await claim_one(store, clock), uuid=None)
+        await store.links.follow(SOURCE, survivor, [absorbed], now=clock())
+    await receive(store, clock, change("late", "8", values={"title": CANARY}), change("own", "7", action=PRIVACY))
+    waiting = await claim(store, clock)
+    for one in waiting:
+        await store.deliveries.release(one, due_at=clock.after(60))
+    delivery = await forgotten(store, clock)
+    assert await store.eraser.forget(delivery, now=clock())
+    assert await concluded(store, clock, delivery)
+    assert await holds_canary(store) == []
+    assert await rows(store, links) == []
+    assert (await store.ledger.audit()).findings == ()
+    assert (await store.ledger.backlog()).pending == 0
+
+
+async def test_a_contact_whose_link_was_forgotten_before_is_erased_too(store: Store, clock: Clock) -> None:
+    """Where ChartMogul had merged or deleted it; what was known of it was kept."""
+    await delivered(store, clock, "a")
+    await by_hand(store, delete(links))
+    delivery = await forgotten(store, clock)
+    assert await store.eraser.forget(delivery, now=clock())
+    assert await holds_canary(store) == []
+
+
+async def test_it_waits_for_whoever_would_bring_values_back(store: Store, clock: Clock) -> None:
+    """A second CRM's first change of the person is under way: it is linked only once it is delivered."""
+    await delivered(store, clock, "a")
+    await receive(store, clock, change("h", "77", values={"title": CANARY}), source="hubspot")
+    other = await claim_one(store, clock)
+    assert await hold(store, clock, other, uuid=ADA, carrying={"title": Carried(CANARY, (2, 2))}) is not None
+    delivery = await forgotten(store, clock)
+    with pytest.raises(Postponed) as postponed:
+        await store.eraser.forget(delivery, now=clock())
+    assert postponed.value.until == clock() + BUSY_WAIT
+    assert "contacts.fields" in await holds_canary(store)
+    assert await finish(store, clock, other, link=Link(ADA, "email in email"))
+    assert await store.eraser.forget(delivery, now=clock())
+    assert [row["object_id"] for row in await rows(store, links)] == ["77"]
 
 
 async def test_somebody_else_is_not_touched(store: Store, clock: Clock) -> None:
