@@ -121,6 +121,7 @@ class Pipeline:
         settled, tried = _unmapped(owed), Tried(owed.in_doubt)
         try:
             owed = await self._follow_merges(delivery, owed)
+            tried = Tried(owed.in_doubt)
             settled = await self._translate(configured, delivery, owed)
             if configured is None or not (settled.mapped or owed.in_doubt):
                 return await self._conclude(delivery, started_at, settled, Outcome(OutcomeKind.UNCHANGED), tried)
@@ -161,23 +162,27 @@ class Pipeline:
         return outcome.kind is OutcomeKind.APPLIED
 
     async def _forget(self, delivery: Delivery, started_at: datetime, owed: Owed) -> Conclusion | None:
-        """Erase what is kept of a record whose CRM forgot it; None if the lease was lost meanwhile."""
-        if not await self._store.eraser.forget(delivery, now=self._clock()):
+        """Erase what is kept of a record whose CRM forgot it; None if that must wait, or the lease was lost."""
+        try:
+            if not await self._store.eraser.forget(delivery, now=self._clock()):
+                return None
+        except Postponed as wait:
+            await self._store.deliveries.release(delivery, due_at=wait.until)
             return None
         settled = Settled(ended=tuple(Disposition(event.id, EventState.IGNORED, FORGOTTEN) for event in owed.events))
         return await self._conclude(delivery, started_at, settled, Outcome(OutcomeKind.UNCHANGED), Tried())
 
     async def _follow_merges(self, delivery: Delivery, owed: Owed) -> Owed:
         """Let links follow the records that survive a merge, and return what is owed with the link as it is then."""
-        link = owed.link
         for change in (event.change for event in owed.events):
             survivor = change.merged_into or delivery.object_id
             absorbed = change.merged_from if change.merged_into is None else (delivery.object_id,)
             if not absorbed or absorbed == (survivor,):
                 continue
             followed = await self._store.links.follow(delivery.source, survivor, absorbed, now=self._clock())
-            link = followed if survivor == delivery.object_id else None
-        return replace(owed, link=link)
+            own = followed if survivor == delivery.object_id else None
+            owed = Owed(owed.events, None) if own is None else Owed(owed.events, own[0], in_doubt=own[1])
+        return owed
 
     async def _translate(self, configured: ConfiguredSource | None, delivery: Delivery, owed: Owed) -> Settled:
         """Map the events, over the record as its CRM has it now where they say too little by themselves."""

@@ -2,15 +2,21 @@
 
 import json
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
+from sqlalchemy import insert
 
+from service.main import real_clock
+from service.model import Carried, Doubt
 from service.schema import events, links, requests
-from tests.flow.steps import T0, Started, books_close, last_delivery, patched, states
-from tests.support.log import rows
+from service.store.opening import CrmRecord
+from tests.flow.steps import T0, Started, books_close, last_delivery, later, patched, states
+from tests.support.log import by_hand, rows
 from tests.support.sandbox import RunningSandbox
-from tests.support.service import Running
+from tests.support.service import Running, Shifted, configure, replica, running
+from tests.support.wait import eventually
 from tests.support.webhooks import (
     ANA_UUID,
     CONFIGURATION,
@@ -49,6 +55,13 @@ def pipedrive_deletion(person: int, *, at: int = 5) -> Webhook:
     return gone.changed(json.dumps(document | {"previous": document["data"], "data": None}).encode())
 
 
+def hubspot_merge(survivor: int, absorbed: int) -> Webhook:
+    merge = hubspot_event(0, "", "", T0 + timedelta(seconds=5), number=2)
+    kept = {name: value for name, value in merge.items() if name not in {"propertyName", "propertyValue", "objectId"}}
+    told = {"subscriptionType": "contact.merge", "primaryObjectId": survivor, "mergedObjectIds": [absorbed]}
+    return hubspot([kept | told], T0)
+
+
 async def linked(service: Running) -> dict[str, str]:
     return {row["object_id"]: row["contact_uuid"] for row in await rows(service.store, links)}
 
@@ -76,11 +89,7 @@ async def test_a_hubspot_merge_lets_the_link_follow_even_where_nothing_can_be_se
 ) -> None:
     await service.accepted(hubspot([hubspot_event(51, "email", GRACE, T0)], T0))
     await service.settled()
-    merge = hubspot_event(0, "", "", T0 + timedelta(seconds=5), number=2)
-    for name in ("propertyName", "propertyValue", "objectId"):
-        del merge[name]
-    merge |= {"subscriptionType": "contact.merge", "primaryObjectId": 52, "mergedObjectIds": [51]}
-    await service.accepted(hubspot([merge], T0))
+    await service.accepted(hubspot_merge(52, 51))
     await service.settled()
     assert await linked(service) == {"52": GRACE_UUID}
     await service.accepted(hubspot([hubspot_event(52, "jobtitle", "Chair", T0 + timedelta(seconds=9), number=3)], T0))
@@ -166,3 +175,49 @@ async def test_an_echo_of_what_was_sent_makes_no_call(service: Running, sandbox:
     assert sandbox.requests() == []
     assert (await last_delivery(service))["outcome"] == "unchanged"
     assert sandbox.contact(ANA_UUID)["title"] != "CFO"
+
+
+async def test_a_contact_that_is_in_doubt_is_put_right_though_its_record_was_merged_away(
+    start: Started, sandbox: RunningSandbox, shifted: Shifted
+) -> None:
+    async with start() as service:
+        first = [hubspot_event(51, "email", GRACE, T0), hubspot_event(51, "jobtitle", "CEO", T0, number=3)]
+        await service.accepted(hubspot(first, T0))
+        await service.settled()
+        record, until = CrmRecord("default", "hubspot", "51"), shifted() + timedelta(seconds=600)
+        late = Doubt(until, {"title": Carried("CFO", (1, 1))})
+        await service.store.contacts.doubt(record, GRACE_UUID, late, now=shifted())
+        await service.accepted(hubspot_merge(52, 51))
+
+        async def followed() -> bool:
+            return await linked(service) == {"52": GRACE_UUID}
+
+        await eventually(followed)
+        sandbox.forget_requests()
+        later(service, shifted)
+        await service.settled()
+        assert patched(sandbox) == [{"title": "CEO"}]
+        assert await books_close(service)
+
+
+async def test_a_privacy_deletion_waits_for_whoever_would_bring_values_back(tmp_path: Path) -> None:
+    async with running(configure(tmp_path)) as service, replica(service) as other:
+        await service.service.worker.stop()
+        await service.accepted(pipedrive(101, "pd-1", T0, job_title="CFO"))
+        now, until = real_clock(), real_clock() + timedelta(seconds=60)
+        claims: dict[str, Any] = {"account": "default", "owner": "first", "lease_until": until, "limit": 1}
+        (busy,) = await service.store.deliveries.claim(now=now, **claims)
+        late = timedelta(seconds=30)
+        assert await service.store.contacts.hold(busy, GRACE_UUID, intent={}, now=now, until=until, late=late)
+        row = {"source": "hubspot", "object_id": "51", "account": "default", "contact_uuid": GRACE_UUID}
+        await by_hand(service.store, insert(links).values(row | {"found_by": "email in email", "found_at": now}))
+        gone = {key: value for key, value in hubspot_event(51, "", "", T0).items() if "property" not in key}
+        await service.accepted(hubspot([gone | {"subscriptionType": "contact.privacyDeletion"}], T0))
+        (privacy,) = await service.store.deliveries.claim(now=real_clock(), **claims)
+        assert await other.pipeline.deliver(privacy, lease_until=until) is None
+        assert await service.store.ledger.counts() == {"pending": 2}
+        await service.store.deliveries.release(busy, due_at=now + timedelta(hours=1))
+        (privacy,) = await service.store.deliveries.claim(now=real_clock() + timedelta(seconds=5), **claims)
+        assert await other.pipeline.deliver(privacy, lease_until=until) is not None
+        assert await service.store.ledger.counts() == {"ignored": 1, "pending": 1}
+        assert await rows(service.store, links) == []
