@@ -4,12 +4,14 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Annotated, ClassVar, Generic, Literal, TypeVar
+from typing import Annotated, ClassVar, Final, Generic, Literal, TypeVar
 from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr
 
 from service.model import Json, Record
+
+_THIS_MACHINE: Final = frozenset({"127.0.0.1", "::1", "localhost"})
 
 
 class ReadError(Exception):
@@ -43,11 +45,22 @@ class Grant:
     form: Mapping[str, str] = field(repr=False)
 
 
-def _on_this_machine(url: str) -> str:
+def _on_this_machine(url: str | None) -> str | None:
+    if url is None:
+        return None
     parts = urlsplit(url)
-    if parts.scheme != "http" or parts.hostname not in {"127.0.0.1", "::1", "localhost"} or parts.path not in {"", "/"}:
+    if parts.hostname not in _THIS_MACHINE or url.rstrip("/") != f"http://{parts.netloc}" or "@" in parts.netloc:
         raise ValueError("a base_url is for trying things on this machine: http://127.0.0.1:PORT")
+    if parts.port == 0:  # where it is no number at all, asking for it is a ValueError
+        raise ValueError("the port of base_url is not one")
     return url.rstrip("/")
+
+
+def _fit_for_a_header(token: SecretStr) -> SecretStr:
+    text = token.get_secret_value()
+    if not text.isascii() or not text.isprintable() or " " in text:
+        raise ValueError("a token has no blanks, line ends or letters beyond ASCII: it goes into a header")
+    return token
 
 
 class ReadBackSpec(BaseModel):
@@ -58,14 +71,18 @@ class ReadBackSpec(BaseModel):
     base_url: Annotated[
         str | None,
         Field(description="Only to try things on this machine; the CRM's own host is known."),
-        AfterValidator(lambda url: url and _on_this_machine(url)),
+        AfterValidator(_on_this_machine),
     ] = None
 
 
 class TokenSpec(ReadBackSpec):
     """A token that lasts until it is revoked."""
 
-    token: Annotated[SecretStr, Field(min_length=1, description="The API token; write it as ${NAME}.")]
+    token: Annotated[
+        SecretStr,
+        Field(min_length=1, description="The API token; write it as ${NAME}."),
+        AfterValidator(_fit_for_a_header),
+    ]
 
 
 SpecT = TypeVar("SpecT", bound=ReadBackSpec)
