@@ -11,7 +11,7 @@ from tests.support.webhooks import Webhook, helpdesk, hubspot, hubspot_event, pi
 
 CANARY: Final = "Quokka"
 """Stands in every text that is sent: nothing but the log's tables and ChartMogul may ever show it."""
-CUSTOM_ATTRIBUTES: Final = ("Lifecycle", "Region", "Newsletter")
+CUSTOM_ATTRIBUTES: Final = ("Lifecycle", "Region", "Newsletter", "Plan", "Address")
 STEP_MS: Final = 10
 """Between the times of two changes that are told in order; what is told late falls between two others."""
 BEFORE: Final = timedelta(minutes=30)

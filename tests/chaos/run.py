@@ -1,9 +1,12 @@
 """One run: sandbox, service and CRMs together, chaos for so long, then quiet, and the verdict."""
 
 import asyncio
+import contextlib
+import sqlite3
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -11,16 +14,21 @@ import httpx
 import orjson
 
 from service.config import load
+from service.config.settings import DATABASE_FILE
 from service.main import open_store, real_clock
 from service.schema import events
+from tests.chaos import portal
 from tests.chaos.changes import CANARY, Change, Stream
 from tests.chaos.lives import ROOT, Replica
+from tests.chaos.portal import Portal
 from tests.chaos.senders import Senders
-from tests.chaos.verdict import Report, lost, stale
+from tests.chaos.verdict import Report, lost, stale, untrue
 from tests.chaos.weather import READ_TIMEOUT_S, Weather, weather
+from tests.support.apis.server import serving
 from tests.support.log import rows
 from tests.support.service import environment, free_port
 from tests.support.verbs import process_verb
+from tests.support.webhooks import CONFIGURATION
 
 SETTLED_S: Final = 240.0
 """How long it may take until nothing is owed: a delivery that failed often waits for minutes."""
@@ -34,6 +42,8 @@ SETTINGS: Final = {
 }
 
 
+READS_MAX: Final = 2
+"""Calls for each change of the CRM that is read back; most changes need none, and many share one."""
 CONTACTS: Final = 120
 """So many that a minute tells of each but once or twice."""
 
@@ -50,15 +60,25 @@ class Plan:
 def run(plan: Plan, directory: Path) -> Report:
     """Carry a run out in a directory of its own, where log, database and journal stay; return the report."""
     report = Report(plan.seed, plan.seconds)
-    with weather(plan.contacts) as sky:
-        environ = environment(directory, CHARTMOGUL_BASE_URL=sky.sandbox.base_url, **SETTINGS)
+    crm = Portal(
+        plan.seed,
+        started=real_clock(),
+        contacts=plan.contacts,
+        merges_s=plan.seconds / 2,
+        linked=partial(_linked, directory / "data" / DATABASE_FILE),
+    )
+    with weather(plan.contacts) as sky, serving(crm) as crm.served:
+        configuration = CONFIGURATION + portal.CONFIGURATION.format(base_url=crm.served.base_url)
+        settings = SETTINGS | {"PORTAL_TOKEN": crm.credentials["token"]}
+        environ = environment(directory, configuration, CHARTMOGUL_BASE_URL=sky.sandbox.base_url, **settings)
         replica = Replica("service", port=free_port(), environ=environ, directory=directory, seed=plan.seed)
         stream = Stream(plan.seed, started=real_clock(), contacts=plan.contacts)
         senders = Senders(stream, urls=[replica.url], clock=real_clock, seed=plan.seed)
+        thin = Senders(crm, urls=[replica.url], clock=real_clock, seed=plan.seed + 1, lanes=portal.LANES)
         try:
             sky.worsen(plan.seed)
             replica.start()
-            asyncio.run(_send(senders, replica, plan.seconds))
+            asyncio.run(_send([senders, thin], replica, plan.seconds, crm))
             quiet_at = time.monotonic()
             sky.clear()
             _settle(replica, environ, directory, report)
@@ -68,20 +88,23 @@ def run(plan: Plan, directory: Path) -> Report:
         finally:
             replica.end()
             (directory / "requests.json").write_bytes(orjson.dumps(sky.sandbox.requests()))
-        _judge(report, senders.acked, sky, environ, directory)
+        _judge(report, [*senders.acked, *thin.acked], sky, environ, directory)
+        _judge_reads(report, crm, len(thin.acked), sky)
     report.kills += replica.kills
-    report.counts += senders.counts
-    report.wrong += [*senders.wrong, *replica.wrong]
+    report.counts += senders.counts + thin.counts
+    report.wrong += [*senders.wrong, *thin.wrong, *replica.wrong]
     told = replica.log.read_text(encoding="utf-8").casefold()
     report.wrong += [f"a value that was sent stands in {replica.log}"] if CANARY.casefold() in told else []
     return report
 
 
-async def _send(senders: Senders, replica: Replica, seconds: float) -> None:
+async def _send(senders: Sequence[Senders], replica: Replica, seconds: float, crm: Portal) -> None:
     """Send for so long; then let the service live, so that what is under way can be acknowledged."""
     async with asyncio.TaskGroup() as group:
-        group.create_task(senders.run(seconds))
+        for one in senders:
+            group.create_task(one.run(seconds))
         await asyncio.sleep(seconds)
+        crm.calm_down()  # before the last life, which would otherwise ask nothing for a minute after a refusal
         await asyncio.to_thread(replica.live)
 
 
@@ -126,6 +149,25 @@ def _judge(report: Report, acked: list[Change], sky: Weather, environ: Mapping[s
     report.wrong += [f"audit: {finding}" for finding in audited.json["findings"]]
     report.wrong += [] if audited.code == 0 else [f"audit ended with exit code {audited.code}"]
     report.wrong += ["events are pending at the end"] if report.audit["events"].get("pending") else []
+
+
+def _judge_reads(report: Report, crm: Portal, told: int, sky: Weather) -> None:
+    """Hold the contacts against the records, and the calls for these against what was told of them."""
+    report.stale += untrue(crm.truth(), sky.sandbox.contacts())
+    report.faults += crm.troubles
+    report.told_thin, report.merges, report.reads = told, crm.merges, crm.calls
+    if crm.calls > READS_MAX * told:
+        report.wrong.append(f"{crm.calls} calls of the CRM for {told} changes")
+
+
+def _linked(database: Path, object_id: str) -> bool:
+    """Say whether the log knows which contact a record is: then its email is not needed any more."""
+    query = "SELECT 1 FROM links WHERE source = ? AND object_id = ?"
+    try:
+        with contextlib.closing(sqlite3.connect(f"file:{database}?mode=ro", uri=True)) as log:
+            return log.execute(query, (portal.SOURCE, object_id)).fetchone() is not None
+    except sqlite3.OperationalError:  # it is not made yet, or being opened
+        return False
 
 
 async def _logged(environ: Mapping[str, str], directory: Path) -> list[tuple[str, str]]:

@@ -25,7 +25,13 @@ class Senders:
     """Every CRM there is. ``acked`` holds each change that was answered with success, in the order of the answers."""
 
     def __init__(
-        self, stream: Iterator[Sending], *, urls: Sequence[str], clock: Callable[[], datetime], seed: int
+        self,
+        stream: Iterator[Sending],
+        *,
+        urls: Sequence[str],
+        clock: Callable[[], datetime],
+        seed: int,
+        lanes: int = LANES,
     ) -> None:
         self.acked: list[Change] = []
         self.counts: Counter[str] = Counter()
@@ -34,16 +40,17 @@ class Senders:
         self._urls = itertools.cycle(urls)
         self._clock = clock
         self._random = random.Random(f"senders {seed}")  # noqa: S311  # repeatable on purpose
+        self._lanes = lanes
         self._stopping = False
 
     async def run(self, seconds: float) -> None:
         """Send for so long; then return once every change that was sent at all was acknowledged."""
-        limits = httpx.Limits(max_connections=None, max_keepalive_connections=LANES)
+        limits = httpx.Limits(max_connections=None, max_keepalive_connections=self._lanes)
         async with (
             httpx.AsyncClient(trust_env=False, timeout=ANSWER_S, limits=limits) as client,
             asyncio.TaskGroup() as sending,
         ):
-            for _ in range(LANES):
+            for _ in range(self._lanes):
                 sending.create_task(self._lane(client, sending))
             await asyncio.sleep(seconds)
             self._stopping = True

@@ -1,16 +1,22 @@
 """Killed at any instant and seam, with a ChartMogul that fails in every way: nothing is lost, nothing stale."""
 
+from collections.abc import Callable
 from datetime import datetime
 from itertools import islice
 from pathlib import Path
+from typing import Any
+
+import orjson
 
 from service.main import real_clock
 from tests.chaos.changes import Change, Sending, Stream
 from tests.chaos.lives import INSTANT, STARTING, lives
+from tests.chaos.portal import LAG_S, NAMES, Portal
 from tests.chaos.run import Plan, run
 from tests.chaos.serve import Seam
-from tests.chaos.verdict import Report, lost, stale
+from tests.chaos.verdict import Report, lost, stale, untrue
 from tests.chaos.weather import faults
+from tests.support.apis.base import ApiRequest
 from tests.support.clock import START
 
 SEED = 8
@@ -27,6 +33,8 @@ def test_a_short_run_loses_nothing_keeps_order_and_closes_the_books(tmp_path: Pa
     assert report.faults.total() >= 3, told
     assert report.acked >= 50, told
     assert report.counts["duplicates acked"] > 0, told
+    assert report.told_thin >= 10, told
+    assert report.reads > 0, told
     assert told.count("lost 0, stale fields 0, books closed") == 1
     assert f"--seed {SEED}" in told
 
@@ -72,6 +80,55 @@ def test_the_stream_has_everything_that_crms_do() -> None:
     assert any(sending.pause_s == 0 for sending in stream)
 
 
+def portal(seed: int, *, linked: bool = False, now: Callable[[], float] = float) -> Portal:
+    return Portal(seed, started=START, contacts=16, merges_s=60, linked=lambda _: linked, now=now)
+
+
+def thin(seed: int, *, linked: bool = False) -> list[dict[str, Any]]:
+    """The first 200 requests' events."""
+    sendings = islice(portal(seed, linked=linked), 200)
+    return [event for one in sendings for event in orjson.loads(one.sign(START).body)]
+
+
+def test_one_seed_gives_one_stream_of_thin_changes() -> None:
+    assert thin(7) == thin(7) != thin(8)
+
+
+def test_the_thin_stream_has_everything_that_such_crms_do() -> None:
+    events = thin(7, linked=True)
+    assert len({event["eventId"] for event in events}) == len(events)
+    assert {event["subscriptionType"] for event in events} == {
+        *("contact.propertyChange", "contact.creation", "contact.merge")
+    }
+    named = [event for event in events if "propertyName" in event]
+    assert {event["propertyName"] for event in named} == set(NAMES)
+    assert {"propertyValue" in event for event in named} == {True, False}
+    survivors = {event["newObjectId"] for event in events if "newObjectId" in event}
+    assert survivors & {event["objectId"] for event in named}, "what survived is told of, too"
+    assert all(event["occurredAt"] % 1000 for event in events), "a time of whole seconds says less"
+
+
+def test_the_records_of_the_thin_stream_are_shown_late_and_then_as_they_are() -> None:
+    time = [0.0]
+    crm = portal(7, now=lambda: time[0])
+    crm.calm_down()
+    ids = {str(change["objectId"]) for one in islice(crm, 50) for change in orjson.loads(one.sign(START).body)}
+
+    def read() -> list[dict[str, Any]]:
+        body = orjson.dumps({"inputs": [{"id": one} for one in sorted(ids)], "properties": ["plan"]})
+        headers = {"authorization": f"Bearer {crm.credentials['token']}"}
+        answer = crm.answer(ApiRequest("POST", "/crm/v3/objects/contacts/batch/read", {}, headers, body))
+        found: list[dict[str, Any]] = answer.document["results"]
+        return found
+
+    sizes = {len(read()) for _ in range(20)}
+    assert sizes == {0, len(crm.truth()) // 2}, "all of it is new: it is there, or not yet"
+    time[0] += LAG_S
+    (shown,) = {orjson.dumps(read()) for _ in range(20)}
+    plans = {value for (_, name), value in crm.truth().items() if name == "custom.Plan"}
+    assert {record["properties"]["plan"] for record in orjson.loads(shown)} == plans
+
+
 ADA = "con_00000001-7686-11ee-86f6-8727560009c2"
 OLDER = Change("pipedrive", "pd-1", ADA, START.replace(minute=1), {"title": "CFO", "custom.Region": "EMEA"})
 NEWER = Change("hubspot", "2", ADA, START.replace(minute=2), {"title": "CEO"})
@@ -92,6 +149,14 @@ def test_a_field_that_does_not_hold_the_newest_value_is_named_whatever_was_acked
     ]
     assert stale([OLDER], [held | {"title": "CFO", "custom": {}}]) == [
         f"{ADA} custom.Region is None, and should be 'EMEA' of pipedrive pd-1"
+    ]
+
+
+def test_a_field_that_does_not_hold_what_its_record_has_is_named() -> None:
+    held = {"uuid": ADA, "title": None, "custom": {"Plan": "Free"}}
+    assert untrue({(ADA, "custom.Plan"): "Free"}, [held]) == []
+    assert untrue({(ADA, "custom.Plan"): "Pro"}, [held]) == [
+        f"{ADA} custom.Plan is 'Free', and should be 'Pro' as in its record"
     ]
 
 

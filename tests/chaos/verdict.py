@@ -24,6 +24,12 @@ class Report:
     acked: int = 0
     patches: int = 0
     overtaken: int = 0
+    told_thin: int = 0
+    """Changes of the CRM whose records are read back."""
+    merges: int = 0
+    """Of its records."""
+    reads: int = 0
+    """Calls for its records."""
     audit: Mapping[str, Any] = field(default_factory=dict)
     lost: list[str] = field(default_factory=list)
     stale: list[str] = field(default_factory=list)
@@ -51,6 +57,10 @@ class Report:
         yield (
             f"PATCH calls  {self.patches}, {self.patches / max(1, self.acked):.2f} for each change; "
             f"{self.overtaken} landed after a newer one that they undid"
+        )
+        yield (
+            f"read back    {self.reads} calls for {self.told_thin} changes that say little ({self.merges} merges), "
+            f"{self.reads / max(1, self.told_thin):.2f} for each"
         )
         yield f"dead letters {count['dead letters']}, each replayed"
         yield (
@@ -81,6 +91,16 @@ def stale(acked: Iterable[Change], contacts: Iterable[Mapping[str, Any]]) -> lis
     return [
         f"{uuid} {name} is {present!r}, and should be {value!r} of {change.source} {change.event_id}"
         for (uuid, name), (change, value) in sorted(newest.items(), key=lambda one: one[0])
+        if (present := _field(held[uuid], name)) != value
+    ]
+
+
+def untrue(truth: Mapping[tuple[str, str], object], contacts: Iterable[Mapping[str, Any]]) -> list[str]:
+    """Name the fields of ChartMogul's contacts that do not hold what their record in the CRM has."""
+    held = {str(contact["uuid"]): contact for contact in contacts}
+    return [
+        f"{uuid} {name} is {present!r}, and should be {value!r} as in its record"
+        for (uuid, name), value in sorted(truth.items(), key=lambda one: one[0])
         if (present := _field(held[uuid], name)) != value
     ]
 
