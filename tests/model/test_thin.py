@@ -62,6 +62,21 @@ def test_an_older_answer_does_not_pass_for_new_by_a_value_that_came_back(opened:
     play(opened, [*MADE, Reads(BEFORE), *away, *back], new_world=PortalWorld)
 
 
+def test_what_an_answer_does_not_show_yet_is_laid_over_it(opened: House) -> None:
+    """It shows the street, for which it was asked, and the event says the plan."""
+    street: list[Act] = [Edit(0, {"street": "Oak 2"}), Send(), Wait("a second"), Wait("a second")]
+    plan: list[Act] = [Edit(0, {"plan": "Pro"}), Send(), Reads(BEFORE), Deliver()]
+    play(opened, [*MADE, *street, *plan], new_world=PortalWorld)
+
+
+def test_what_an_older_answer_shows_does_not_pass_for_as_new_as_what_is_laid_over_it(opened: House) -> None:
+    """Between the street and the plan came the title, which needed no record."""
+    street: list[Act] = [Edit(0, {"street": "Oak 2"}), Wait("a second"), Wait("a second")]
+    title: list[Act] = [Edit(0, {"jobtitle": "COO"}), Send(), Deliver()]
+    plan: list[Act] = [Edit(0, {"plan": "Pro"}), Send(), Send(), Reads(BEFORE), Deliver()]
+    play(opened, [*MADE, *street, *title, *plan], new_world=PortalWorld)
+
+
 @pytest.mark.parametrize("how", [AS_CREATION, "with values"])
 def test_a_record_that_is_not_there_yet_is_not_taken_for_gone(opened: House, how: str) -> None:
     """Its creation need not be told, nor before the rest."""
