@@ -147,9 +147,12 @@ def _in_seconds(value: object) -> object:
     raise PydanticCustomError("settle", "allowed: {allowed}", {"allowed": allowed})
 
 
+_Word = Annotated[str, Field(min_length=1, max_length=100)]
 _Words = Annotated[
-    tuple[Annotated[str, Field(min_length=1, max_length=100)], ...],
-    BeforeValidator(lambda value: [value] if isinstance(value, str) else value, json_schema_input_type=str | list[str]),
+    tuple[_Word, ...],
+    BeforeValidator(
+        lambda value: [value] if isinstance(value, str) else value, json_schema_input_type=_Word | tuple[_Word, ...]
+    ),
     Field(max_length=IGNORE_MAX),
 ]
 

@@ -93,9 +93,11 @@ class ConfigurationFile:
         except ValidationError as error:
             self._add(faults_of(error.errors(include_url=False), self._document, shape=model, prefix=path))
             return
-        if not any(spec.mapping.rules()):
-            self._refuse((*path, "mapping"), "no field", _TARGET)
-        else:  # so the preset is known: the model of an unknown one takes nothing
+        said = {"mapping": spec.mapping, "on_deleted": spec.on_deleted}
+        silent = [key for key, mapping in said.items() if mapping is not None and not any(mapping.rules())]
+        for key in silent:
+            self._refuse((*path, key), "no field", _TARGET)
+        if not silent:  # and the preset is known: the model of an unknown one takes nothing
             rules = Rules.parse({key: entry[key] for key in ("mapping", "when", "on_deleted") if key in entry})
             self.sources[name] = self._configured(name, str(preset), spec, rules)
 
