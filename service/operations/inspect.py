@@ -12,7 +12,7 @@ from service.coalesce import patch_body, plan
 from service.errors import NotFound, RequestError, ServiceError
 from service.model import MISSING, Action, Change, Event, InboundRequest, Known, Mapped, Reply, Trace, to_micros
 from service.pipeline import ConfiguredSource
-from service.translate import lacks, translate
+from service.translate import FILTERED, lacks, translate
 
 CAPTURE_BYTES_MAX: Final = 8 * 1024 * 1024
 _SHAPE: Final = '{"method", "url", "headers": {}, "body"}, with "body_base64" for bytes'
@@ -114,15 +114,17 @@ def _patch(
 
 
 def _trace(configured: ConfiguredSource, events: list[Event]) -> list[dict[str, Any]]:
+    rules = configured.rules
     lines: list[dict[str, Any]] = []
     for event in events:
-        if configured.rules.when is not None and not configured.rules.when.holds(event.change):
-            lines.append({"dedup_key": event.change.dedup_key, "result": "skip", "reason": "filtered out by `when`"})
+        change = event.change
+        gone = change.action is Action.DELETED
+        if not gone and rules.when is not None and not rules.when.holds(change):
+            lines.append({"dedup_key": change.dedup_key, "result": "skip", "reason": FILTERED})
             continue
-        deletion = event.change.action is Action.DELETED
-        mapping = configured.rules.deleted if deletion else configured.rules.mapping
-        result = Mapped({}) if mapping is None else mapping.apply(event.change)
-        lines += [{"dedup_key": event.change.dedup_key, **trace_line(trace)} for trace in result.traces]
+        mapping = rules.mapping if not gone else rules.deleted if change.merged_into is None else None
+        result = Mapped({}) if mapping is None else mapping.apply(change)
+        lines += [{"dedup_key": change.dedup_key, **trace_line(trace)} for trace in result.traces]
     return lines
 
 

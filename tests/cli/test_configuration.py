@@ -199,6 +199,21 @@ def test_inspect_shows_filtered_and_unmappable_changes(here: Verb, tmp_path: Pat
     assert [line["target"] for line in patch["trace"] if line["result"] == "fail"] == ["phone"]
 
 
+def test_inspect_shows_what_a_deletion_says_and_that_of_a_merge_says_nothing(here: Verb, tmp_path: Path) -> None:
+    """As the service does it: a filter asks for what a record is, and a deletion has no record."""
+    gone = '    on_deleted: {title: {const: Left}}\n    when: {field: label, in: ["2"]}\n    mapping:\n'
+    marking = CONFIGURATION.replace("    mapping:\n", gone, 1)
+    webhook = pipedrive(101, "evt-1", NOW, label="1")
+    document = json.loads(webhook.body)
+    document |= {"meta": document["meta"] | {"action": "delete"}, "previous": document["data"], "data": None}
+    for merged_to, sent in ((None, {"title": "Left"}), (102, None)):
+        document["meta"]["merged_to_id"] = merged_to
+        path = capture_file(tmp_path, webhook.changed(json.dumps(document).encode()))
+        (patch,) = here("inspect", path, configuration=marking).json["patches"]
+        assert patch["patch"] == sent
+        assert [line["result"] for line in patch["trace"]] == (["set"] if sent else [])
+
+
 def test_inspect_clears_as_the_settings_say(here: Verb, tmp_path: Path) -> None:
     clearing = CONFIGURATION.replace("title: {from: job_title,", "title: {from: job_title, on_null: clear,")
     path = capture_file(tmp_path, pipedrive(101, "evt-1", NOW, job_title=None))
