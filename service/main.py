@@ -103,17 +103,7 @@ def build(config: Config, *, clock: Callable[[], datetime] = real_clock) -> Serv
         clear_with="" if settings.clear_with == "blank" else None,
         config_version=config.version,
     )
-    readbacks = {
-        name: ReadBack(
-            configured.reader,
-            fields=configured.needs,
-            connect_timeout_s=settings.connect_timeout_s,
-            read_timeout_s=min(settings.read_timeout_s, READ_TIMEOUT_S),
-            clock=clock,
-        )
-        for name, configured in config.sources.items()
-        if configured.reader is not None
-    }
+    readbacks = _readbacks(config, clock)
     pipeline = Pipeline(
         store=store,
         sources=config.sources,
@@ -137,6 +127,22 @@ def build(config: Config, *, clock: Callable[[], datetime] = real_clock) -> Serv
         clock=clock,
     )
     return Service(config, store, pipeline, worker, sinks, readbacks, clock)
+
+
+def _readbacks(config: Config, clock: Callable[[], datetime]) -> dict[str, ReadBack]:
+    """Build the clients of the CRMs whose records are read back, by source."""
+    settings = config.settings
+    return {
+        name: ReadBack(
+            configured.reader,
+            fields=configured.needs,
+            connect_timeout_s=settings.connect_timeout_s,
+            read_timeout_s=min(settings.read_timeout_s, READ_TIMEOUT_S),
+            clock=clock,
+        )
+        for name, configured in config.sources.items()
+        if configured.reader is not None
+    }
 
 
 def create_app(config: Config, *, clock: Callable[[], datetime] = real_clock) -> FastAPI:
