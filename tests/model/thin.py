@@ -16,11 +16,12 @@ from service.model import Json
 from service.readback.base import Reading
 from service.readback.client import ReadBack
 from service.schema import links
-from tests.model.acts import Act, Deliver, WaitUntilDue
+from tests.model.acts import Act, Deliver, Wait, WaitUntilDue
 from tests.model.focus import DRAWN, Acts, Focus
 from tests.model.house import House
 from tests.model.machine import Journey
 from tests.model.portal import (
+    BEFORE,
     CONTACTS,
     FIELDS,
     LAGS,
@@ -39,6 +40,8 @@ from tests.model.world import World
 from tests.support.log import rows
 
 MILLISECOND: Final = timedelta(milliseconds=1)
+TWO_SECONDS: Final[tuple[Act, ...]] = (Wait("a second"), Wait("a second"))
+"""As long as an answer lags at most."""
 AS_VALUES, AS_NAMES, AS_CREATION = "with values", "by name alone", "as a creation"
 TOLD: Final = (AS_VALUES, AS_VALUES, AS_NAMES, AS_CREATION)
 """How an edit is told."""
@@ -179,7 +182,7 @@ class ThinFocus(Focus):
     def possible(self, world: World) -> list[str]:
         """Return the kinds of what may happen now, each as often as it shall."""
         portal = _portal(world).portal
-        own = ["edit"] * 6 + ["edit and send"] * 8 + ["reads"] * 5
+        own = ["edit"] * 6 + ["edit and send"] * 8 + ["read between"] * 4 + ["reads"] * 5
         own += ["send"] * 8 if portal.unsent else []
         own += ["merge"] * 2 if "merge" not in self.without and self._merged(world) else []
         return own + [kind for kind in super().possible(world) if kind in AS_EVERYWHERE]
@@ -197,6 +200,16 @@ class ThinFocus(Focus):
         names = st.dictionaries(st.sampled_from(self.fields), values.filter(bool), min_size=1, max_size=2)
         edited = st.builds(lambda one, other: {**one, **other}, names, cleared)
         return st.builds(Edit, st.sampled_from(self.people), edited, st.sampled_from(TOLD))
+
+    def read_between(self, world: World) -> Acts:
+        """Two edits are told of together, or one of them is, and the answer is of the time between them."""
+        sent: st.SearchStrategy[list[Act]] = st.sampled_from([[Send()], [Send(), Send()]])
+        return st.builds(
+            lambda one, two, then: [one, *TWO_SECONDS, two, Reads(BEFORE), *then, Deliver()],
+            self.edit(world),
+            self.edit(world),
+            sent,
+        )
 
     def merge(self, world: World) -> Acts:
         """A record is merged away, and its merge told at once or later."""
@@ -217,6 +230,7 @@ OWN: Final[Mapping[str, Callable[[ThinFocus, World], Acts]]] = {
         lambda one: st.sampled_from([[one, Send()], [one, Send(), Deliver()], [one, Send(), WaitUntilDue(), Deliver()]])
     ),
     "send": lambda _, __: st.builds(Send, st.integers(0, 3)).map(lambda one: [one]),
+    "read between": ThinFocus.read_between,
     "merge": ThinFocus.merge,
     "reads": lambda _, __: st.sampled_from(READS).map(lambda one: [Reads(one)]),
 }
