@@ -45,13 +45,13 @@ NAMES: Final = ("plan", "street", "city")
 
 _TROUBLES: Final[tuple[tuple[float, str], ...]] = (
     # Nothing is asked for a minute, or until the next life: one of these in a run is much.
-    (0.004, "401"),
-    (0.02, "429"),
-    (0.03, "500"),
-    (0.02, "503"),
-    (0.01, "hang"),
-    (0.02, "close"),
-    (0.02, "cut"),
+    (0.01, "401"),
+    (0.04, "429"),
+    (0.05, "500"),
+    (0.03, "503"),
+    (0.04, "hang"),
+    (0.03, "close"),
+    (0.03, "cut"),
 )
 
 
