@@ -148,6 +148,13 @@ def test_an_older_answer_that_shows_what_a_newer_event_says_is_as_new_in_that_al
     assert orders(settled) == {"title": 7, "email": 2, "custom.Name": 2}
 
 
+def test_what_a_record_says_since_stands_over_an_older_event() -> None:
+    """It changed again meanwhile; the event of that is still on its way."""
+    settled = translate(RULES, [event(1, {"jobtitle": "CTO"}, at=5)], read=record(WHOLE, 9))
+    assert fields(settled)["title"] == "CFO"
+    assert set(orders(settled).values()) == {9}
+
+
 def test_an_older_value_is_not_laid_over_a_newer_one() -> None:
     events = [event(1, {"jobtitle": "CTO"}, at=5), event(2, {"jobtitle": "CFO"}, at=7)]
     settled = translate(RULES, events, read=record(WHOLE, 2))

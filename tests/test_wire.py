@@ -3,7 +3,7 @@
 import httpx
 import pytest
 
-from service.wire import json_or_none, retry_after_s
+from service.wire import bounded_body, json_or_none, retry_after_s
 
 DATE = "Mon, 02 Mar 2026 09:30:00 GMT"
 
@@ -30,3 +30,9 @@ def test_how_long_an_answer_asks_to_wait(headers: dict[str, str], seconds: float
 @pytest.mark.parametrize(("body", "document"), [(b'{"a":1}', {"a": 1}), (b"", None), (None, None), (b"{", None)])
 def test_a_body_that_is_no_json_is_nothing(body: bytes | None, document: object) -> None:
     assert json_or_none(body) == document
+
+
+@pytest.mark.anyio
+async def test_a_body_is_read_up_to_its_bound() -> None:
+    assert await bounded_body(httpx.Response(200, content=b"four"), 4) == b"four"
+    assert await bounded_body(httpx.Response(200, content=b"four"), 3) is None

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator
 from datetime import timedelta
+from typing import Any
 
 import pytest
 
@@ -241,3 +242,22 @@ async def test_an_attribute_that_chartmogul_ignores_keeps_its_order(service: Run
     assert len(patched(sandbox)) == 3
     assert (await states(service))[-1] == "merged"
     assert await books_close(service)
+
+
+async def test_a_patch_whose_lease_was_lost_before_its_end_leaves_the_contact_in_doubt(
+    start: Started, sandbox: RunningSandbox
+) -> None:
+    """Whoever has the lease now may have sent a newer value before this one landed."""
+    sandbox.add_faults(lands_late())
+    async with delivering(start) as (service, other):
+        await service.accepted(COO)
+        until = real_clock() + timedelta(seconds=60)
+        claims: dict[str, Any] = {"account": "default", "owner": "first", "limit": 1}
+        (lost,) = await service.store.deliveries.claim(now=real_clock(), lease_until=until, **claims)
+        trying = asyncio.create_task(other.pipeline.deliver(lost, lease_until=until))
+        await eventually(lambda: len(patched(sandbox)) == 1)
+        assert await service.store.deliveries.reclaim(now=until) == 1
+        assert await trying is None
+        (doubt,) = (await service.store.contacts.known("default", GRACE_UUID)).doubts
+        assert {name: carried.value for name, carried in doubt.fields.items()} == {"title": "COO"}
+        assert await states(service) == ["pending"]

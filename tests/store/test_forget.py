@@ -112,6 +112,17 @@ async def test_records_that_were_merged_into_it_are_forgotten_too(store: Store, 
     assert (await store.ledger.backlog()).pending == 0
 
 
+async def test_records_that_were_merged_into_one_another_are_forgotten_once(store: Store, clock: Clock) -> None:
+    """A merge that was taken back and made the other way round names each of them on both sides."""
+    for survivor, absorbed in ((PERSON, "8"), ("8", PERSON)):
+        merge = change(f"m{survivor}", survivor, action=Action.MERGED, merged_from=(absorbed,), values={"a": CANARY})
+        await receive(store, clock, merge)
+        assert await finish(store, clock, await claim_one(store, clock), uuid=None)
+    delivery = await forgotten(store, clock)
+    assert await store.eraser.forget(delivery, now=clock())
+    assert await holds_canary(store) == []
+
+
 async def test_a_contact_whose_link_was_forgotten_before_is_erased_too(store: Store, clock: Clock) -> None:
     """Where ChartMogul had merged or deleted it; what was known of it was kept."""
     await delivered(store, clock, "a")

@@ -15,6 +15,7 @@ from service.main import real_clock
 from service.schema import deliveries, events, requests, source_marks
 from service.store.refusals import KEPT_MAX, WAITING_MAX
 from service.web.hooks import HEADERS_MAX, Hooks
+from tests.support.crms import CRMS
 from tests.support.crms.hubspot import hubspot_v3
 from tests.support.log import rows
 from tests.support.service import Running, Shifted, configure, running
@@ -285,6 +286,21 @@ async def test_a_lost_store_is_answered_with_when_to_try_again(tmp_path: Path) -
     assert answer.status_code == 503
     assert int(answer.headers["retry-after"]) > 0
     assert answer.json()["title"] == "Not stored; send it again"
+
+
+async def test_whoever_speaks_a_dialect_is_refused_in_it_whatever_the_reason(tmp_path: Path) -> None:
+    """Salesforce takes nothing else for a refusal, and sends again only what was refused."""
+    crm = next(crm for crm in CRMS if crm.preset == "salesforce")
+    source = {"preset": crm.preset, "auth": crm.auth([crm.secrets[0]]), "resolve": ["link"], "mapping": {"title": "Id"}}
+    configuration = json.dumps({"sources": {"crm": source}})
+    async with running(configure(tmp_path, configuration), clock=then()) as service:
+        await service.store.close()
+        for status, secret in ((401, "another"), (503, crm.secrets[0])):
+            request = crm.request(secret, at=NOW)
+            target = request.url.removeprefix(PUBLIC_URL)
+            answer = await service.send(Webhook(target, dict(request.headers), request.body))
+            assert (answer.status_code, answer.headers["content-type"]) == (status, "text/xml; charset=utf-8")
+            assert "<Ack>false</Ack>" in answer.text
 
 
 async def test_more_than_may_wait_is_turned_away_and_nothing_acknowledged_is_missing(tmp_path: Path) -> None:
