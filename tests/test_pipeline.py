@@ -172,6 +172,7 @@ def test_what_has_nothing_to_send_waits_with_the_others_for_it_may_name_the_pers
     assert again.dispositions == others[1:]
     dead = ended(of(OutcomeKind.CONTACT_UNKNOWN), DEAD, waiting, others=others, known=Known(), planned_at=None)
     assert {(end.event_id, end.state) for end in dead.dispositions} == {(n, EventState.DEAD) for n in (42, 43, 44)}
+    assert others[1] in dead.dispositions, "with a reason of its own"
     done = ended(of(OutcomeKind.APPLIED), DONE, waiting, others=others)
     assert done.dispositions[:2] == others
 
