@@ -59,7 +59,7 @@ def hubspot_merge(survivor: int, absorbed: int) -> Webhook:
     merge = hubspot_event(0, "", "", T0 + timedelta(seconds=5), number=2)
     kept = {name: value for name, value in merge.items() if name not in {"propertyName", "propertyValue", "objectId"}}
     told = {"subscriptionType": "contact.merge", "primaryObjectId": survivor, "mergedObjectIds": [absorbed]}
-    return hubspot([kept | told], T0)
+    return hubspot([kept | told], real_clock())
 
 
 async def linked(service: Running) -> dict[str, str]:
@@ -87,12 +87,14 @@ async def test_the_survivor_of_a_merge_goes_on_with_the_contact_of_the_absorbed(
 async def test_a_hubspot_merge_lets_the_link_follow_even_where_nothing_can_be_sent(
     service: Running, sandbox: RunningSandbox
 ) -> None:
-    await service.accepted(hubspot([hubspot_event(51, "email", GRACE, T0)], T0))
+    await service.accepted(hubspot([hubspot_event(51, "email", GRACE, T0)], real_clock()))
     await service.settled()
     await service.accepted(hubspot_merge(52, 51))
     await service.settled()
     assert await linked(service) == {"52": GRACE_UUID}
-    await service.accepted(hubspot([hubspot_event(52, "jobtitle", "Chair", T0 + timedelta(seconds=9), number=3)], T0))
+    await service.accepted(
+        hubspot([hubspot_event(52, "jobtitle", "Chair", T0 + timedelta(seconds=9), number=3)], real_clock())
+    )
     await service.settled()
     assert sandbox.contact(GRACE_UUID)["title"] == "Chair"
     assert await books_close(service)
@@ -131,11 +133,11 @@ async def test_a_deletion_that_comes_late_does_not_stand_over_a_newer_change(
 async def test_a_privacy_deletion_leaves_nothing_of_the_person(either: Running, sandbox: RunningSandbox) -> None:
     canary = "canary-7b1e"
     both = [hubspot_event(51, "email", GRACE, T0), hubspot_event(51, "jobtitle", canary, T0, number=2)]
-    await either.accepted(hubspot(both, T0))
+    await either.accepted(hubspot(both, real_clock()))
     await either.settled()
     gone = {key: value for key, value in hubspot_event(51, "", "", T0, number=3).items() if "property" not in key}
     deleted = gone | {"subscriptionType": "contact.deletion", "eventId": 4}
-    await either.accepted(hubspot([deleted, gone | {"subscriptionType": "contact.privacyDeletion"}], T0))
+    await either.accepted(hubspot([deleted, gone | {"subscriptionType": "contact.privacyDeletion"}], real_clock()))
     await either.settled()
     kept: list[Any] = [*await rows(either.store, requests), *await rows(either.store, events)]
     assert not any(canary.encode() in bytes(row.get("raw") or row.get("change") or b"") for row in kept)
@@ -155,7 +157,7 @@ async def test_origins_and_actors_that_are_ignored_send_nothing(start: Started, 
     async with start(ignoring) as service:
         flood = hubspot_event(51, "email", GRACE, T0) | {"changeSource": "IMPORT"}
         robot = hubspot_event(51, "jobtitle", "CEO", T0, number=2) | {"sourceId": "userId:7"}
-        await service.accepted(hubspot([flood, robot], T0))
+        await service.accepted(hubspot([flood, robot], real_clock()))
         await service.settled()
         assert sandbox.requests() == []
         assert [line["reason"] for line in await service.events()] == [
@@ -182,7 +184,7 @@ async def test_a_contact_that_is_in_doubt_is_put_right_though_its_record_was_mer
 ) -> None:
     async with start() as service:
         first = [hubspot_event(51, "email", GRACE, T0), hubspot_event(51, "jobtitle", "CEO", T0, number=3)]
-        await service.accepted(hubspot(first, T0))
+        await service.accepted(hubspot(first, real_clock()))
         await service.settled()
         record, until = CrmRecord("default", "hubspot", "51"), shifted() + timedelta(seconds=600)
         late = Doubt(until, {"title": Carried("CFO", (1, 1))})
@@ -212,7 +214,7 @@ async def test_a_privacy_deletion_waits_for_whoever_would_bring_values_back(tmp_
         row = {"source": "hubspot", "object_id": "51", "account": "default", "contact_uuid": GRACE_UUID}
         await by_hand(service.store, insert(links).values(row | {"found_by": "email in email", "found_at": now}))
         gone = {key: value for key, value in hubspot_event(51, "", "", T0).items() if "property" not in key}
-        await service.accepted(hubspot([gone | {"subscriptionType": "contact.privacyDeletion"}], T0))
+        await service.accepted(hubspot([gone | {"subscriptionType": "contact.privacyDeletion"}], real_clock()))
         (privacy,) = await service.store.deliveries.claim(now=real_clock(), **claims)
         assert await other.pipeline.deliver(privacy, lease_until=until) is None
         assert await service.store.ledger.counts() == {"pending": 2}
