@@ -47,6 +47,11 @@ class ConfigurationFile:
             self._read()
 
     @property
+    def document(self) -> Document:
+        """The file as it stands, with every place in it."""
+        return self._document
+
+    @property
     def content(self) -> Json:
         """The file's values with ``${NAME}`` as written."""
         return self._document.unresolved
