@@ -199,6 +199,8 @@ contacts = Table(
     Column("intent", Text),
     # Values that the contact may yet take on against our will, each until when, as JSON.
     Column("doubts", Text),
+    # Target field → what a source in shadow mode would have sent, with its order, event and rule, as JSON.
+    Column("shadow", LargeBinary),
     Column("updated_at", Instant, nullable=False),
     Index(None, "held_by"),
     Index(None, "email"),
@@ -255,6 +257,43 @@ ignored_attributes = Table(
     metadata,
     Column("account", String(63), primary_key=True),
     Column("attribute", Text, primary_key=True),
+    Column("first_seen_at", Instant, nullable=False),
+    Column("last_seen_at", Instant, nullable=False),
+    Column("count", BigInteger, nullable=False),
+)
+
+seen_attributes = Table(
+    "seen_attributes",
+    metadata,
+    Column("account", String(63), primary_key=True),
+    # A custom attribute that ChartMogul has shown in an answer, ever.
+    Column("attribute", Text, primary_key=True),
+    Column("first_seen_at", Instant, nullable=False),
+)
+
+sightings = Table(
+    "sightings",
+    metadata,
+    Column("source", String(63), primary_key=True),
+    # A path that a rule reads.
+    Column("path", Text, primary_key=True),
+    # The JSON type of the value that stood there last.
+    Column("type", String(20)),
+    # In how many records it had a value, and how many have lacked it since.
+    Column("seen", BigInteger, nullable=False),
+    Column("missed", BigInteger, nullable=False),
+    Column("seen_at", Instant),
+)
+
+drifts = Table(
+    "drifts",
+    metadata,
+    Column("source", String(63), primary_key=True),
+    Column("kind", String(20), primary_key=True),
+    Column("target", Text, primary_key=True),
+    Column("path", Text, primary_key=True),
+    # Types, never values.
+    Column("detail", Words),
     Column("first_seen_at", Instant, nullable=False),
     Column("last_seen_at", Instant, nullable=False),
     Column("count", BigInteger, nullable=False),

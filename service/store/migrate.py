@@ -8,7 +8,7 @@ from sqlalchemy import Connection, inspect, text
 from service.errors import StoreError
 from service.store.database import Database
 
-HEAD: Final = "0002"
+HEAD: Final = "0003"
 """The newest migration. A test holds it against the folder."""
 _LOCK: Final = 5_021_147_010
 """The advisory lock of PostgreSQL that migrations are made under."""
