@@ -41,7 +41,6 @@ class Policy:
     late: timedelta
     """How long after its call was given up a PATCH may still land."""
     clear_with: str | None
-    config_version: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,9 +67,13 @@ def conclude(  # everything that a conclusion is made of
     *,
     started_at: datetime,
     now: datetime,
+    version: str,
     policy: Policy,
 ) -> Conclusion:
-    """Say what a try leaves in the log, once it is decided what follows from it; pure."""
+    """Say what a try leaves in the log, once it is decided what follows from it; pure.
+
+    ``version`` is that of the configuration that it was made by.
+    """
     planned, done = tried.planned, verdict.next is Next.DONE
     if done and planned is None:
         verdict = Verdict(Next.SKIP, "nothing in it is for ChartMogul", hint="see the reason of each event")
@@ -105,7 +108,7 @@ def conclude(  # everything that a conclusion is made of
         settle=IN_A_BURST,
         email=_email(answer or tried.fresh),
         ignored_attributes=tuple(name.partition(".")[2] for name in compared.ignored) if compared else (),
-        config_version=policy.config_version,
+        config_version=version,
     )
 
 

@@ -30,7 +30,7 @@ from service.config.settings import Account, Settings
 from service.errors import ServiceError, StoreError, StoreUnavailable
 from service.limiter import Limiter
 from service.operations.retention import Keep, sweep
-from service.pipeline import Pipeline
+from service.pipeline import InForce, Pipeline
 from service.readback.client import READ_TIMEOUT_S, ReadBack
 from service.resolver import Resolver
 from service.store import Store
@@ -101,14 +101,12 @@ def build(config: Config, *, clock: Callable[[], datetime] = real_clock) -> Serv
         retry_for=timedelta(seconds=settings.retry_for_s),
         late=timedelta(seconds=settings.read_timeout_s),
         clear_with="" if settings.clear_with == "blank" else None,
-        config_version=config.version,
     )
     readbacks = _readbacks(config, clock)
     pipeline = Pipeline(
         store=store,
-        sources=config.sources,
+        in_force=InForce(config.version, config.sources, readbacks),
         sinks=sinks,
-        readbacks=readbacks,
         resolver=Resolver(sinks),
         policy=policy,
         clock=clock,

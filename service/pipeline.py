@@ -77,25 +77,35 @@ class ConfiguredSource:
         return tuple(needed for step in self.resolve if (needed := needed_by(step)))
 
 
+@dataclass(frozen=True, slots=True)
+class InForce:
+    """What a configuration file makes of both journeys, and its version; replaced as a whole, never in part."""
+
+    version: str
+    sources: Mapping[str, ConfiguredSource]
+    readbacks: Mapping[str, ReadBack]
+
+
 class Pipeline:
-    """The steps of both journeys, in their order. It knows no SQL, no HTTP status, no loop and no sleep."""
+    """The steps of both journeys, in their order. It knows no SQL, no HTTP status, no loop and no sleep.
+
+    What is ``in_force`` may be replaced at any time: each delivery goes on with what it began with.
+    """
 
     def __init__(
         self,
         *,
         store: Store,
-        sources: Mapping[str, ConfiguredSource],
+        in_force: InForce,
         sinks: Mapping[str, ChartMogul],
-        readbacks: Mapping[str, ReadBack],
         resolver: Resolver,
         policy: Policy,
         clock: Callable[[], datetime],
         chance: Callable[[], float],
     ) -> None:
+        self.in_force = in_force
         self._store = store
-        self._sources = sources
         self._sinks = sinks
-        self._readbacks = readbacks
         self._resolver = resolver
         self._policy = policy
         self._clock = clock
@@ -113,18 +123,20 @@ class Pipeline:
 
     async def deliver(self, delivery: Delivery, *, lease_until: datetime) -> Conclusion | None:
         """Log to ChartMogul, one contact at a time. None when it was put off untried, or its lease lost meanwhile."""
-        started_at = self._clock()
+        started_at, in_force = self._clock(), self.in_force
         owed = await self._store.deliveries.pending(delivery)
-        configured = self._sources.get(delivery.source)
+        configured = in_force.sources.get(delivery.source)
         if any(event.change.action is Action.PRIVACY_DELETED for event in owed.events):
-            return await self._forget(delivery, started_at, owed)
+            return await self._forget(delivery, in_force, started_at, owed)
         settled, tried = _unmapped(owed), Tried(owed.in_doubt)
         try:
             owed = await self._follow_merges(delivery, owed)
             tried = Tried(owed.in_doubt)
-            settled = await self._translate(configured, delivery, owed)
+            settled = await self._translate(in_force, delivery, owed)
             if configured is None or not (settled.mapped or owed.in_doubt):
-                return await self._conclude(delivery, started_at, settled, Outcome(OutcomeKind.UNCHANGED), tried)
+                return await self._conclude(
+                    delivery, in_force, started_at, settled, Outcome(OutcomeKind.UNCHANGED), tried
+                )
             resolved = await self._resolve(delivery, configured, owed, settled)
             tried = replace(tried, uuid=resolved.link.contact_uuid, fresh=resolved.fresh)
             planned_at = self._clock()
@@ -137,15 +149,15 @@ class Pipeline:
             await self._store.deliveries.release(delivery, due_at=wait.until)
             return None
         except DeliveryError as error:  # unknown contact, ambiguous, or something that could not be read
-            return await self._conclude(delivery, started_at, settled, error.outcome, tried)
-        return await self._conclude(delivery, started_at, settled, outcome, tried)
+            return await self._conclude(delivery, in_force, started_at, settled, error.outcome, tried)
+        return await self._conclude(delivery, in_force, started_at, settled, outcome, tried)
 
     async def fail(self, delivery: Delivery, *, cause: str) -> Conclusion | None:
         """Record a fault of our own as an attempt, so that a poisoned event is not tried without end."""
-        now = self._clock()
+        now, in_force = self._clock(), self.in_force
         owed = await self._store.deliveries.pending(delivery)
         fault = Outcome(OutcomeKind.FAULT, detail=cause)
-        return await self._conclude(delivery, now, _unmapped(owed), fault, Tried(owed.in_doubt))
+        return await self._conclude(delivery, in_force, now, _unmapped(owed), fault, Tried(owed.in_doubt))
 
     async def give_up(self, delivery: Delivery) -> None:
         """Give back a delivery that was broken off: what was sent of it, nobody knows."""
@@ -161,7 +173,9 @@ class Pipeline:
             await self._store.accounts.key_works(account)
         return outcome.kind is OutcomeKind.APPLIED
 
-    async def _forget(self, delivery: Delivery, started_at: datetime, owed: Owed) -> Conclusion | None:
+    async def _forget(
+        self, delivery: Delivery, in_force: InForce, started_at: datetime, owed: Owed
+    ) -> Conclusion | None:
         """Erase what is kept of a record whose CRM forgot it; None if that must wait, or the lease was lost."""
         try:
             if not await self._store.eraser.forget(delivery, now=self._clock()):
@@ -170,7 +184,7 @@ class Pipeline:
             await self._store.deliveries.release(delivery, due_at=wait.until)
             return None
         settled = Settled(ended=tuple(Disposition(event.id, EventState.IGNORED, FORGOTTEN) for event in owed.events))
-        return await self._conclude(delivery, started_at, settled, Outcome(OutcomeKind.UNCHANGED), Tried())
+        return await self._conclude(delivery, in_force, started_at, settled, Outcome(OutcomeKind.UNCHANGED), Tried())
 
     async def _follow_merges(self, delivery: Delivery, owed: Owed) -> Owed:
         """Let links follow the records that survive a merge, and return what is owed with the link as it is then."""
@@ -184,13 +198,14 @@ class Pipeline:
             owed = Owed(owed.events, None) if own is None else Owed(owed.events, own[0], in_doubt=own[1])
         return owed
 
-    async def _translate(self, configured: ConfiguredSource | None, delivery: Delivery, owed: Owed) -> Settled:
+    async def _translate(self, in_force: InForce, delivery: Delivery, owed: Owed) -> Settled:
         """Map the events, over the record as its CRM has it now where they say too little by themselves."""
+        configured = in_force.sources.get(delivery.source)
         if configured is None:
             return Settled(ended=tuple(Disposition(event.id, EventState.DEAD, NOT_CONFIGURED) for event in owed.events))
         past = await self._past_rules(owed.events)
         read: ReadRecord | None = None
-        readback = self._readbacks.get(delivery.source)
+        readback = in_force.readbacks.get(delivery.source)
         if readback is not None and lacks(configured.rules, owed.events, configured.to_find(owed.link)):
             read = ReadRecord(await readback.read(delivery.object_id))
             if behind(configured.rules, owed.events, read, now=self._clock()):
@@ -238,12 +253,21 @@ class Pipeline:
         return self._past
 
     async def _conclude(
-        self, delivery: Delivery, started_at: datetime, settled: Settled, outcome: Outcome, tried: Tried
+        self,
+        delivery: Delivery,
+        in_force: InForce,
+        started_at: datetime,
+        settled: Settled,
+        outcome: Outcome,
+        tried: Tried,
     ) -> Conclusion | None:
         """Let retry decide, say where each event ends, and write it all down; None if the lease was lost meanwhile."""
         now = self._clock()
-        verdict = self._decide(delivery, outcome, now)
-        conclusion = conclude(outcome, verdict, settled, tried, started_at=started_at, now=now, policy=self._policy)
+        verdict = self._decide(delivery, in_force.sources.get(delivery.source), outcome, now)
+        version, policy = in_force.version, self._policy
+        conclusion = conclude(
+            outcome, verdict, settled, tried, started_at=started_at, now=now, version=version, policy=policy
+        )
         if await self._store.deliveries.record(delivery, conclusion, now=now):
             return conclusion
         unsent = outcome.kind is OutcomeKind.UNREACHABLE
@@ -254,11 +278,12 @@ class Pipeline:
             await self._store.contacts.doubt(record, tried.uuid, late, now=now)
         return None
 
-    def _decide(self, delivery: Delivery, outcome: Outcome, now: datetime) -> Verdict:
+    def _decide(
+        self, delivery: Delivery, configured: ConfiguredSource | None, outcome: Outcome, now: datetime
+    ) -> Verdict:
         repeats = delivery.repeats if delivery.outcome == outcome.kind.value else 0
         history = retry.History(delivery.attempts, delivery.failing_since, delivery.relinked, repeats)
         verdict = retry.decide(outcome, history, now=now, retry_for=self._policy.retry_for, chance=self._chance())
-        configured = self._sources.get(delivery.source)
         if outcome.kind is OutcomeKind.CONTACT_UNKNOWN and configured and configured.on_unknown is OnUnknown.SKIP:
             return Verdict(Next.SKIP, f"{verdict.reason}; on_unknown is skip", hint=verdict.hint)
         return verdict

@@ -66,7 +66,7 @@ async def test_a_paused_account_that_is_slowed_too_is_not_probed_before_its_time
 LATE = timedelta(seconds=30)
 NOW = AT + timedelta(seconds=5)
 UNTIL = AT + timedelta(seconds=20)
-POLICY = Policy(retry_for=timedelta(hours=1), late=LATE, clear_with=None, config_version="9f2c1ab04d7e")
+POLICY = Policy(retry_for=timedelta(hours=1), late=LATE, clear_with=None)
 OLDER = Doubt(UNTIL, {"title": carried("CFO", 40)})
 KNOWN = Known({"title": confirmed("COO", 41)}, (OLDER,))
 LINK = Link(contact_uuid(1), "email in email")
@@ -88,7 +88,16 @@ def ended(
     if planned_at is not None:
         planned = plan(mapped, known, now=planned_at)
         tried = replace(tried, uuid=LINK.contact_uuid, link=LINK, known=known, planned=planned, planned_at=planned_at)
-    return conclude(outcome, verdict, Settled(mapped, others), tried, started_at=AT, now=NOW, policy=POLICY)
+    return conclude(
+        outcome,
+        verdict,
+        Settled(mapped, others),
+        tried,
+        started_at=AT,
+        now=NOW,
+        version="9f2c1ab04d7e",
+        policy=POLICY,
+    )
 
 
 def of(kind: OutcomeKind, **answer: Json) -> Outcome:

@@ -9,7 +9,7 @@ from typing import ClassVar, Final
 from service.conclusion import Policy
 from service.limiter import WAIT_MAX
 from service.model import Json, Outcome, OutcomeKind, Receipt
-from service.pipeline import Pipeline
+from service.pipeline import InForce, Pipeline
 from service.readback.client import ReadBack
 from service.resolver import Resolver
 from service.store.replay import Selection
@@ -66,12 +66,11 @@ class World:
     def _open(self) -> None:
         self.store = WatchedStore(f"sqlite:///{self._log}", self)
         sinks = {ACCOUNT: self.house.sink}
-        policy = Policy(retry_for=RETRY_FOR, late=LATE, clear_with=None, config_version=self.house.config.version)
+        policy = Policy(retry_for=RETRY_FOR, late=LATE, clear_with=None)
         self.pipeline = Pipeline(
             store=self.store,
-            sources=self.house.config.sources,
+            in_force=InForce(self.house.config.version, self.house.config.sources, self.readbacks()),
             sinks=sinks,
-            readbacks=self.readbacks(),
             resolver=Resolver(sinks),
             policy=policy,
             clock=self.clock,

@@ -30,7 +30,7 @@ from service.conclusion import Policy
 from service.config import Config, load
 from service.limiter import Limiter
 from service.main import Service, create_app, real_clock
-from service.pipeline import Pipeline
+from service.pipeline import InForce, Pipeline
 from service.resolver import Resolver
 from service.schema import attempts
 from service.store import Store
@@ -184,13 +184,10 @@ async def replica(
         sinks = {"default": chartmogul}
         pipeline = Pipeline(
             store=parts.store,
-            sources=parts.config.sources,
+            in_force=InForce("test", parts.config.sources, parts.readbacks),
             sinks=sinks,
-            readbacks=parts.readbacks,
             resolver=resolver or Resolver(sinks),
-            policy=Policy(
-                retry_for=timedelta(hours=1), late=timedelta(seconds=read_s), clear_with=None, config_version="test"
-            ),
+            policy=Policy(retry_for=timedelta(hours=1), late=timedelta(seconds=read_s), clear_with=None),
             clock=parts.clock,
             chance=lambda: 0.5,
         )
