@@ -86,6 +86,15 @@ class AttioSource(Source[AttioAuth]):
     Auth: ClassVar[type[Strict]] = AttioAuth
     Parse: ClassVar[type[Strict] | None] = AttioParse
     usual_email: ClassVar[str | None] = "email_addresses[0].email_address"
+    usual_mapping: ClassVar[Record] = {
+        "first_name": {"from": "name[0].first_name", "transform": ["trim"]},
+        "last_name": {"from": "name[0].last_name", "transform": ["trim"]},
+        "email": {"from": "email_addresses[0].email_address", "transform": ["trim", "lower"]},
+        "phone": {"from": "phone_numbers[0].original_phone_number", "transform": ["trim"], "on_error": "skip"},
+        "title": {"from": "job_title[0].value", "transform": ["trim"]},
+        "linked_in": {"from": "linkedin[0].value", "transform": ["url"], "on_error": "skip"},
+        "twitter": {"from": "twitter[0].value", "transform": ["trim"], "on_error": "skip"},
+    }
     # https://docs.attio.com/rest-api/endpoint-reference/records/list-records
     exported: ClassVar[Exported] = Exported(object_id="id.record_id", values="values")
     usual_settle: ClassVar[Settle] = Settle(timedelta(seconds=2), timedelta(seconds=10))

@@ -157,6 +157,8 @@ class Source(ABC, Generic[AuthT]):
     """What stands under ``parse``, for presets that need it."""
     usual_email: ClassVar[str | None] = None
     """Where a record has its email; ``resolve`` may then be left out."""
+    usual_mapping: ClassVar[Record] = {}
+    """What a record's standard fields become, as a mapping without custom attributes; a source's own goes over it."""
     exported: ClassVar[Exported] = Exported()
     """Where things stand in a record to import."""
     usual_settle: ClassVar[Settle] = AT_ONCE

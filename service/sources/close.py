@@ -80,6 +80,13 @@ class CloseSource(Source[CloseAuth]):
     preset: ClassVar[str] = "close"
     Auth: ClassVar[type[Strict]] = CloseAuth
     usual_email: ClassVar[str | None] = "emails[0].email"
+    usual_mapping: ClassVar[Record] = {
+        "first_name": {"from": "name", "transform": ["split_first"]},
+        "last_name": {"from": "name", "transform": ["split_rest"]},
+        "email": {"from": "emails[0].email", "transform": ["trim", "lower"]},
+        "phone": {"from": "phones[0].phone", "transform": ["trim"], "on_error": "skip"},
+        "title": {"from": "title", "transform": ["trim"]},
+    }
     # https://developer.close.com/resources/contacts/
     exported: ClassVar[Exported] = Exported(updated_at="date_updated")
 

@@ -106,6 +106,13 @@ class DataverseSource(Source[DataverseAuth]):
     preset: ClassVar[str] = "dataverse"
     Auth: ClassVar[type[Strict]] = DataverseAuth
     usual_email: ClassVar[str | None] = "emailaddress1"
+    usual_mapping: ClassVar[Record] = {
+        "first_name": {"from": "firstname", "transform": ["trim"]},
+        "last_name": {"from": "lastname", "transform": ["trim"]},
+        "email": {"from": "emailaddress1", "transform": ["trim", "lower"]},
+        "phone": {"from": ["mobilephone", "telephone1"], "transform": ["trim"], "on_error": "skip"},
+        "title": {"from": "jobtitle", "transform": ["trim"]},
+    }
     # https://learn.microsoft.com/power-apps/developer/data-platform/reference/entities/contact
     exported: ClassVar[Exported] = Exported(object_id="contactid", updated_at="modifiedon")
 

@@ -109,6 +109,15 @@ class HubSpotSource(Source[HubSpotAuth]):
     preset: ClassVar[str] = "hubspot"
     Auth: ClassVar[type[Strict]] = HubSpotAuth
     usual_email: ClassVar[str | None] = "email"
+    usual_mapping: ClassVar[Record] = {
+        "first_name": {"from": "firstname", "transform": ["trim"]},
+        "last_name": {"from": "lastname", "transform": ["trim"]},
+        "email": {"from": "email", "transform": ["trim", "lower"]},
+        "phone": {"from": ["mobilephone", "phone"], "transform": ["trim"], "on_error": "skip"},
+        "title": {"from": "jobtitle", "transform": ["trim"]},
+        "linked_in": {"from": "hs_linkedin_url", "transform": ["url"], "on_error": "skip"},
+        "twitter": {"from": "twitterhandle", "transform": ["trim"], "on_error": "skip"},
+    }
     # https://developers.hubspot.com/docs/api/crm/contacts
     exported: ClassVar[Exported] = Exported(updated_at="updatedAt", values="properties")
 

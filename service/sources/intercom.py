@@ -87,6 +87,14 @@ class IntercomSource(Source[IntercomAuth]):
     preset: ClassVar[str] = "intercom"
     Auth: ClassVar[type[Strict]] = IntercomAuth
     usual_email: ClassVar[str | None] = "email"
+    usual_mapping: ClassVar[Record] = {
+        "first_name": {"from": "name", "transform": ["split_first"]},
+        "last_name": {"from": "name", "transform": ["split_rest"]},
+        "email": {"from": "email", "transform": ["trim", "lower"]},
+        "phone": {"from": "phone", "transform": ["trim"], "on_error": "skip"},
+        "linked_in": {"from": "social_profiles.data[?name=LinkedIn].url", "transform": ["url"], "on_error": "skip"},
+        "twitter": {"from": "social_profiles.data[?name=Twitter].url", "transform": ["url"], "on_error": "skip"},
+    }
     # https://developers.intercom.com/docs/references/rest-api/api.intercom.io/contacts
     exported: ClassVar[Exported] = Exported(updated_at="updated_at")
 

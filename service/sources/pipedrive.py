@@ -61,6 +61,13 @@ class PipedriveSource(Source[PipedriveAuth]):
     preset: ClassVar[str] = "pipedrive"
     Auth: ClassVar[type[Strict]] = PipedriveAuth
     usual_email: ClassVar[str | None] = "emails[?primary].value"
+    usual_mapping: ClassVar[Record] = {
+        "first_name": {"from": "first_name", "transform": ["trim"]},
+        "last_name": {"from": "last_name", "transform": ["trim"]},
+        "email": {"from": "emails[?primary].value", "transform": ["trim", "lower"]},
+        "phone": {"from": "phones[?primary].value", "transform": ["trim"], "on_error": "skip"},
+        "title": {"from": "job_title", "transform": ["trim"]},
+    }
     # https://developers.pipedrive.com/docs/api/v1/Persons
     exported: ClassVar[Exported] = Exported(updated_at="update_time")
 

@@ -68,6 +68,13 @@ class ZohoSource(Source[ZohoAuth]):
     preset: ClassVar[str] = "zoho"
     Auth: ClassVar[type[Strict]] = ZohoAuth
     usual_email: ClassVar[str | None] = "Email"
+    usual_mapping: ClassVar[Record] = {
+        "first_name": {"from": "First_Name", "transform": ["trim"]},
+        "last_name": {"from": "Last_Name", "transform": ["trim"]},
+        "email": {"from": "Email", "transform": ["trim", "lower"]},
+        "phone": {"from": ["Mobile", "Phone"], "transform": ["trim"], "on_error": "skip"},
+        "title": {"from": "Title", "transform": ["trim"]},
+    }
     # https://www.zoho.com/crm/developer/docs/api/v8/get-records.html
     exported: ClassVar[Exported] = Exported(updated_at="Modified_Time")
 

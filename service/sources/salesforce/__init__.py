@@ -33,7 +33,7 @@ from urllib.parse import quote
 from pydantic import AfterValidator, Field
 
 from service.errors import VerificationError
-from service.model import Change, InboundRequest, Reply
+from service.model import Change, InboundRequest, Record, Reply
 from service.sources.base import (
     Exported,
     Sample,
@@ -96,6 +96,13 @@ class SalesforceSource(Source[SalesforceAuth]):
     preset: ClassVar[str] = "salesforce"
     Auth: ClassVar[type[Strict]] = SalesforceAuth
     usual_email: ClassVar[str | None] = "Email"
+    usual_mapping: ClassVar[Record] = {
+        "first_name": {"from": "FirstName", "transform": ["trim"]},
+        "last_name": {"from": "LastName", "transform": ["trim"]},
+        "email": {"from": "Email", "transform": ["trim", "lower"]},
+        "phone": {"from": ["MobilePhone", "Phone"], "transform": ["trim"], "on_error": "skip"},
+        "title": {"from": "Title", "transform": ["trim"]},
+    }
     # https://developer.salesforce.com/docs/platform/object-reference/guide/sforce-api-objects-contact.html
     exported: ClassVar[Exported] = Exported(object_id="Id", updated_at="LastModifiedDate")
 
