@@ -7,6 +7,9 @@ from typing import Final
 from service.model import Action, Change
 from service.sources.base import IGNORED
 
+UNWANTED: Final = "is ignored by the configuration"
+"""How a reason ends that is the configuration's and not the source's own."""
+
 
 @dataclass(frozen=True, slots=True)
 class Admission:
@@ -38,9 +41,9 @@ class Admission:
 
     def _unwanted(self, change: Change) -> str | None:
         if change.origin is not None and change.origin.casefold() in self.origins:
-            return f"origin {change.origin} is ignored by the configuration"
+            return f"origin {change.origin} {UNWANTED}"
         if change.actor is not None and change.actor.casefold() in self.actors:
-            return f"actor {change.actor} is ignored by the configuration"
+            return f"actor {change.actor} {UNWANTED}"
         return None
 
 

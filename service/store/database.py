@@ -60,12 +60,15 @@ class Engine(Protocol):
 
 
 class Database:
-    """A log's engine. ``write`` and ``read`` each run one transaction; StoreUnavailable means that nothing was done."""
+    """A log's engine. ``write`` and ``read`` each run one transaction; StoreUnavailable means that nothing was done.
 
-    def __init__(self, url: str) -> None:
+    ``only_look`` opens it so that nothing can be made or changed, beside a running service or without one.
+    """
+
+    def __init__(self, url: str, *, only_look: bool = False) -> None:
         parsed = make_url(url)
         self.dialect: Final = parsed.get_backend_name()
-        self._engine = _engine(parsed)
+        self._engine = _engine(parsed, only_look=only_look)
 
     async def write(self, transaction: Callable[[Connection], T]) -> T:
         """Run a transaction that writes; once this returns, it is committed and synced."""
@@ -100,15 +103,19 @@ def upserting(database: Database) -> Callable[[Table], sqlite.Insert | postgresq
     return sqlite.insert if database.dialect == "sqlite" else postgresql.insert
 
 
-def _engine(url: URL) -> Engine:
+def _engine(url: URL, *, only_look: bool) -> Engine:
     # Each is loaded where it is used: asyncpg and all that it needs cost a tenth of a second and 12 MB.
+    if url.get_backend_name() == "sqlite" and only_look:
+        from service.store.beside import Beside  # noqa: PLC0415  # see above
+
+        return Beside(url)
     if url.get_backend_name() == "sqlite":
         from service.store.embedded import Embedded  # noqa: PLC0415  # see above
 
         return Embedded(url)
     from service.store.server import Server  # noqa: PLC0415  # see above
 
-    return Server(url)
+    return Server(url, only_look=only_look)
 
 
 @contextlib.contextmanager

@@ -28,15 +28,20 @@ _AGAIN: Final = {"40001", "40P01"}  # serialization_failure, deadlock_detected
 
 
 class Server:
-    """PostgreSQL over asyncpg."""
+    """PostgreSQL over asyncpg. With ``only_look`` the server itself refuses whatever would write."""
 
-    def __init__(self, url: URL) -> None:
+    def __init__(self, url: URL, *, only_look: bool = False) -> None:
+        settings = {"default_transaction_read_only": "on"} if only_look else {}
         self._engine: AsyncEngine = create_async_engine(
             url.set(drivername="postgresql+asyncpg"),
             pool_size=POOL_SIZE,
             max_overflow=0,
             pool_pre_ping=True,
-            connect_args={"command_timeout": COMMAND_TIMEOUT_S, "timeout": CONNECT_TIMEOUT_S},
+            connect_args={
+                "command_timeout": COMMAND_TIMEOUT_S,
+                "timeout": CONNECT_TIMEOUT_S,
+                "server_settings": settings,
+            },
         )
 
     async def write(self, transaction: Callable[[Connection], T]) -> T:
