@@ -242,7 +242,7 @@ class _Parser:
         found = self._text.split(".", 1)[0]
         close = nearest(found, ("$event", "$previous"))
         allowed = "$event.<field> or $previous.<field>; put a key that starts with $ in quotes"
-        raise PathError(1, repr(found), allowed, nearest=close)
+        raise PathError(1, repr(found), allowed, nearest=None if close == found else close)
 
     def _event_field(self) -> "Callable[[Change], Json | Missing]":
         start = self._at

@@ -144,7 +144,7 @@ def _fault(error: ErrorDetails, located: Located, shape: Any, prefix: KeyPath) -
         spot.path = (*spot.path, str(context["at"]))  # a check of several values names the one to change
     if kind == "default_factory_not_called":
         return None  # a default that another setting makes, and that one has a fault of its own
-    if kind == "too_short" and isinstance(spot.value, list | dict) and len(spot.value) >= context["min_length"]:
+    if kind == "too_short" and isinstance(spot.value, list | dict) and len(spot.value) >= context.get("min_length", 1):
         return None  # long enough, but for entries that have faults of their own
     missing = kind in {"missing", "union_tag_not_found"}
     at_key = spot.at_key or kind == "extra_forbidden"

@@ -95,7 +95,7 @@ def nearest(word: str, allowed: list[str]) -> str | None:
     folded = word.casefold()[:_WORD_MAX]
     close = difflib.get_close_matches(folded, list(by_folded), n=1, cutoff=_SIMILAR)
     begun = [candidate for candidate in by_folded if len(folded) >= _BEGINNING and candidate.startswith(folded)]
-    return next((by_folded[candidate] for candidate in (*close, *begun)), None)
+    return next((by_folded[candidate] for candidate in (*begun, *close)), None)
 
 
 def _secret_files(directory: Path) -> dict[str, Path]:

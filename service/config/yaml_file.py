@@ -38,6 +38,16 @@ _WORDS: Final[dict[str, Json]] = {
     **dict.fromkeys(("false", "False", "FALSE"), False),
 }
 _QUOTED: Final = re.compile(r"'([^']*)'")
+_HELP: Final = (
+    ("quotes that are", "YAML; close the quotes, or put the text in quotes of the other kind"),
+    (r"got '\['", "YAML; put a path with [ ] in quotes inside {…} and […]"),
+    ("cannot start any token", "YAML; put text that starts with a sign of YAML's own in quotes"),
+    (
+        "mapping values are not allowed|got ':'",
+        "a line for each 'key: value', with a blank after the colon, indented as its neighbours; text with ': ' in quotes",
+    ),
+)
+"""What mends broken syntax, by the parser's words for it."""
 _INTEGER_BITS: Final = 63
 _DIGITS_MAX: Final = 20
 _REFERENCE: Final = re.compile(r"\$\$\{|\$\{(?:(" + NAME.pattern + r")\})?")
@@ -249,17 +259,27 @@ def _check_limits(text: str, name: str) -> None:
 
 def _syntax_fault(error: yaml.MarkedYAMLError, text: str, name: str) -> Fault:
     mark = error.problem_mark or error.context_mark
+    problem, context = error.problem or "", error.context or ""
+    if error.context_mark is not None and "quoted scalar" in context:  # it ends anywhere, and began here
+        mark, problem = error.context_mark, "quotes that are not closed"
     position = mark.index if mark else 0
-    allowed = "YAML"
     line = text[: position + 1].count("\n")
     around = "\n".join(text.split("\n")[max(0, line - 1) : line + 1])
-    if re.search(r"[\[{,:]\s*\$\{", around):
-        allowed = 'YAML; put "${NAME}" in quotes inside {…} and […]'
-    elif "\t" in around:
-        allowed = "YAML, indented by spaces, not tabs"
+    allowed = _what_helps(problem, around)
+    if allowed == "YAML" and error.context_mark is not None and "flow" in context:
+        allowed += f"; the {{ or [ that is not closed stands in line {error.context_mark.line + 1}"
     # The parser's own words name characters and constructs, but some quote an anchor, which may be a password with *.
-    problem = _QUOTED.sub(lambda word: word[0] if _is_syntax(word[1]) else "…", error.problem or "")
+    problem = _QUOTED.sub(lambda word: word[0] if _is_syntax(word[1]) else "…", problem)
     return Fault(_where(name, text, position), "", f"broken syntax ({problem})", allowed)
+
+
+def _what_helps(problem: str, around: str) -> str:
+    """Say what mends the mistakes that people make most."""
+    if re.search(r"[\[{,:]\s*\$\{", around):
+        return 'YAML; put "${NAME}" in quotes inside {…} and […]'
+    if "\t" in around:
+        return "YAML, indented by spaces, not tabs"
+    return next((mends for pattern, mends in _HELP if re.search(pattern, problem)), "YAML")
 
 
 def _is_syntax(word: str) -> bool:

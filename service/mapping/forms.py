@@ -4,7 +4,7 @@ import math
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Annotated, Any, Final, Self
+from typing import Annotated, Any, ClassVar, Final, Self
 
 from pydantic import (
     BaseModel,
@@ -32,20 +32,20 @@ _LONE_SCALAR: Final = {"type": ["string", "number", "boolean", "null"]}
 _NULL: Final = {"type": "null"}
 _ALLOWED: Final = {
     "bool_type": "true or false",
-    "dict_type": "a table",
+    "dict_type": "a mapping (keys and values)",
     "greater_than_equal": "{ge} or more",
     "invalid_key": "keys that are text",
     "int_type": "a whole number",
     "less_than_equal": "{le} or less",
     "missing": "this key, with a value",
-    "model_type": "a table",
+    "model_type": "a mapping (keys and values)",
     "none_required": "no argument",
     "string_too_long": "text of at most {max_length} characters",
     "string_too_short": "text of at least {min_length} characters",
     "string_type": "text",
     "too_long": "at most {max_length} items",
     "too_short": "at least {min_length} items",
-    "tuple_type": "a list",
+    "tuple_type": "a list, in [ ]",
 }
 """What pydantic's own errors allow, in the words of a configuration file."""
 PATH_SCHEMA: Final[dict[str, Any]] = {
@@ -66,6 +66,8 @@ class Strict(BaseModel):
     """A part of the configuration: unknown keys are refused by name, and no error ever shows an input."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True, hide_input_in_errors=True)
+    other_keys: ClassVar[str] = ""
+    """Where a key belongs that is none of these, if there is such a place."""
 
     @model_validator(mode="wrap")
     @classmethod
@@ -100,6 +102,10 @@ class Short:
     schema: dict[str, Any]
     long: Any
     finish: Callable[[Any], object] | None = None
+    shape: type = dict
+    """What the long form is written as."""
+    allowed: str = "text, or a mapping (keys and values)"
+    """Both forms, for who wrote neither."""
 
     def __get_pydantic_core_schema__(self, _source: object, handler: GetCoreSchemaHandler) -> CoreSchema:
         return core_schema.no_info_wrap_validator_function(self._validate, handler.generate_schema(self.long))
@@ -110,7 +116,9 @@ class Short:
     def _validate(self, value: object, long: ValidatorFunctionWrapHandler) -> object:
         if isinstance(value, str):
             return self.read(value)
-        made = long(not_null(value))
+        if not isinstance(not_null(value), self.shape):
+            raise fault("form", _kind(value), self.allowed)
+        made = long(value)
         return made if self.finish is None else self.finish(made)
 
 
@@ -166,7 +174,7 @@ def _kind(value: object) -> str:
     return "no value" if value is None else names.get(type(value), type(value).__name__)
 
 
-def _lines(model: type[BaseModel], error: ValidationError) -> Iterator[InitErrorDetails]:
+def _lines(model: type[Strict], error: ValidationError) -> Iterator[InitErrorDetails]:
     """Repeat the errors, each with what is allowed; one about an unknown key of this model learns which keys there are.
 
     A list whose items are refused is not reported once more for having none left.
@@ -182,13 +190,20 @@ def _lines(model: type[BaseModel], error: ValidationError) -> Iterator[InitError
         elif kind == "extra_forbidden" and len(loc) == 1:
             keys = [field.alias or name for name, field in model.model_fields.items()]
             found = str(loc[0])
-            told = fault(kind, repr(found), ", ".join(keys), close=nearest(found, keys))
+            told = fault(kind, repr(found), ", ".join(keys) + model.other_keys, close=nearest(found, keys))
         elif kind == "literal_error":
-            found = str(details["input"])
-            choices = re.findall(r"'([^']+)'", context["expected"])
-            told = fault(kind, repr(found), " or ".join(choices), close=nearest(found, choices))
+            found, choices = details["input"], re.findall(r"'([^']+)'", context["expected"])
+            word = found if isinstance(found, str) else None
+            told = fault(
+                kind,
+                _kind(found) if word is None else repr(word),
+                " or ".join(choices),
+                close=None if word is None else nearest(word, choices),
+            )
         else:
             found = "nothing" if kind == "missing" else _kind(details["input"])
+            if kind in {"too_short", "too_long"} and isinstance(details["input"], list):
+                found = f"{len(details['input']) or 'no'} items"
             told = fault(kind, found, _ALLOWED[kind].format(**context) if kind in _ALLOWED else details["msg"])
         yield InitErrorDetails(type=told, loc=loc, input=details["input"])
 

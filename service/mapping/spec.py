@@ -144,11 +144,28 @@ def _called_transform(call: Strict) -> TransformSpec:
 
 
 _PathList = Annotated[tuple[PathField, ...], Field(strict=False, min_length=1, max_length=PATHS_MAX)]
-_From = Annotated[tuple[Path, ...], Short(lambda text: (read_path(text),), PATH_SCHEMA, long=_PathList)]
-_Part = Annotated[Path | ConstPart, Short(read_path, PATH_SCHEMA, long=ConstPart)]
+_From = Annotated[
+    tuple[Path, ...],
+    Short(
+        lambda text: (read_path(text),),
+        PATH_SCHEMA,
+        long=_PathList,
+        shape=list,
+        allowed="a path as text, or a list of paths",
+    ),
+]
+_Part = Annotated[
+    Path | ConstPart, Short(read_path, PATH_SCHEMA, long=ConstPart, allowed="a path as text, or {const: text}")
+]
 _TransformStep = Annotated[
     TransformSpec,
-    Short(_bare_transform, {"type": "string", "enum": _BARE}, long=TransformCall, finish=_called_transform),
+    Short(
+        _bare_transform,
+        {"type": "string", "enum": _BARE},
+        long=TransformCall,
+        finish=_called_transform,
+        allowed="the name of a transform, or {name: argument}",
+    ),
 ]
 
 
@@ -212,14 +229,17 @@ def _short_rule(text: str) -> RuleSpec:
     return RuleSpec.model_validate({"from": text})
 
 
-_Rule = Annotated[RuleSpec | None, Short(_short_rule, PATH_SCHEMA, long=RuleSpec)]
-
-
-_CustomRule = Annotated[RuleSpec, Short(_short_rule, PATH_SCHEMA, long=RuleSpec)]
+_RULE: Final = Short(
+    _short_rule, PATH_SCHEMA, long=RuleSpec, allowed="a path as text, or a rule, as {from: [job_title, title]}"
+)
+_Rule = Annotated[RuleSpec | None, _RULE]
+_CustomRule = Annotated[RuleSpec, _RULE]
 
 
 class MappingSpec(Strict):
     """What each field of the ChartMogul contact is made of: a path, or a rule. Others are not touched."""
+
+    other_keys = "; other names are custom attributes, each under custom"
 
     first_name: _Rule = None
     last_name: _Rule = None

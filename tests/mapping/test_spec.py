@@ -63,8 +63,8 @@ FAULTS: list[tuple[dict[str, Any], tuple[int | str, ...], str, str, str | None]]
     ({"title": {"from": ["a", "$event.acton"]}}, ("title", "from", 1), "path", "action, actor", "action"),
     ({"title": {"from": ["a", 5]}}, ("title", "from", 1), "path", "a path as text", None),
     ({"title": {"from": []}}, ("title", "from"), "too_short", "at least 1", None),
-    ({"title": {"from": {"path": "a"}}}, ("title", "from"), "tuple_type", "a list", None),
-    ({"title": 5}, ("title",), "model_type", "a table", None),
+    ({"title": {"from": {"path": "a"}}}, ("title", "from"), "form", "a path as text, or a list of paths", None),
+    ({"title": 5}, ("title",), "form", "a path as text, or a rule", None),
     ({"title": None}, ("title",), "null", "leave the key out", None),
     ({"title": {}}, ("title",), "rule", "exactly one of from, const, concat", None),
     ({"title": {"from": "a", "const": 1}}, ("title",), "rule", "exactly one of", None),
@@ -88,7 +88,7 @@ FAULTS: list[tuple[dict[str, Any], tuple[int | str, ...], str, str, str | None]]
     ({"title": {"from": "a", "map": {"1": 1, 1: 2}}}, ("title", "map"), "map", "each key once", None),
     ({"title": {"from": "a", "map": {"1": [1]}}}, ("title", "map", "1"), "scalar", "text, a number", None),
     ({"title": {"from": "a", "map": dict.fromkeys(range(TABLE_MAX + 1))}}, ("title", "map"), "map", "1000", None),
-    ({"title": {"from": "a", "transform": "trim"}}, ("title", "transform"), "tuple_type", "a list", None),
+    ({"title": {"from": "a", "transform": "trim"}}, ("title", "transform"), "tuple_type", "a list, in [ ]", None),
     ({"title": {"from": "a", "transform": ["trimm"]}}, ("title", "transform", 0), "transform", "trim, lower", "trim"),
     ({"title": {"from": "a", "transform": ["truncate"]}}, ("title", "transform", 0), "transform", "{truncate:", None),
     ({"title": {"from": "a", "transform": [{}]}}, ("title", "transform", 0), "transform", "one transform", None),
@@ -118,7 +118,7 @@ FAULTS: list[tuple[dict[str, Any], tuple[int | str, ...], str, str, str | None]]
     ({"custom": {"": "a"}}, ("custom", "", "[key]"), "string_too_short", "at least 1", None),
     ({"custom": {5: "a"}}, ("custom", 5, "[key]"), "string_type", "text", None),
     ({5: "a"}, (5,), "invalid_key", "keys that are text", None),  # type: ignore[dict-item]  # YAML allows it
-    ({"custom": ["a"]}, ("custom",), "dict_type", "a table", None),
+    ({"custom": ["a"]}, ("custom",), "dict_type", "a mapping (keys and values)", None),
     ({"custom": dict.fromkeys(map(str, range(CUSTOM_MAX + 1)), "a")}, ("custom",), "too_long", "at most 256", None),
 ]  # fmt: skip
 
@@ -149,7 +149,7 @@ CONDITION_FAULTS: list[tuple[Any, tuple[int | str, ...], str, str]] = [
     ({"field": "$event.actor", "changed": True}, (), "condition", "changed of a field of the record"),
     ({"not": None}, ("not",), "null", "leave the key out"),
     ({"any": [{"field": "a b", "exists": True}]}, ("any", 0, "field"), "path", "in quotes"),
-    ("label", (), "model_type", "a table"),
+    ("label", (), "model_type", "a mapping (keys and values)"),
 ]
 
 
