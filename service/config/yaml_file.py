@@ -44,7 +44,7 @@ _HELP: Final = (
     ("cannot start any token", "YAML; put text that starts with a sign of YAML's own in quotes"),
     (
         "mapping values are not allowed|got ':'",
-        "a line for each 'key: value', with a blank after the colon, indented as its neighbours; text with ': ' in quotes",
+        "a line for each 'key: value', a blank after the colon, indented as its neighbours; text with ': ' in quotes",
     ),
 )
 """What mends broken syntax, by the parser's words for it."""
