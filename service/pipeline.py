@@ -39,7 +39,7 @@ from service.resolver import ByLink, OnAmbiguous, OnUnknown, Resolved, Resolver,
 from service.sources.base import Source
 from service.store import Store
 from service.store.opening import CrmRecord
-from service.translate import ReadRecord, Settled, behind, lacks, translate
+from service.translate import ReadRecord, Settled, behind, lacks, recall, translate
 
 BUSY_WAIT: Final = timedelta(milliseconds=250)
 """How long a delivery waits while another one has its contact."""
@@ -110,7 +110,7 @@ class Pipeline:
         self._policy = policy
         self._clock = clock
         self._chance = chance
-        self._past: dict[tuple[str, str], Rules | None] = {}
+        self._past: dict[tuple[str, str], Rules | str] = {}
 
     async def receive(self, configured: ConfiguredSource, request: InboundRequest) -> Receipt:
         """CRM to log. Once this returns, the change cannot be lost. Raises RequestError or StoreError."""
@@ -243,13 +243,12 @@ class Pipeline:
         fields = {name: one.value for name, one in planned.send.items()}
         return await self._sinks[account].patch(uuid, patch_body(fields, clear_with=self._policy.clear_with))
 
-    async def _past_rules(self, events: Sequence[Event]) -> dict[tuple[str, str], Rules | None]:
-        """Return the rules of past configurations that replays ask for, by version and source; None if not kept."""
+    async def _past_rules(self, events: Sequence[Event]) -> dict[tuple[str, str], Rules | str]:
+        """Return the rules of past configurations that replays ask for, by version and source; else what hinders."""
         for event in events:
             version, source = event.replay_version, event.source
-            if version is not None and (version, source) not in self._past:
-                kept = await self._store.configurations.rules(version, source)
-                self._past[version, source] = None if kept is None else Rules.parse(kept)
+            if version is not None and not isinstance(self._past.get((version, source)), Rules):  # it may come yet
+                self._past[version, source] = recall(await self._store.configurations.rules(version, source))
         return self._past
 
     async def _conclude(

@@ -36,8 +36,11 @@ LAG: Final = timedelta(seconds=30)
 WHOLE_SECOND: Final = timedelta(seconds=1)
 """Some CRMs tell the time of a change in whole seconds."""
 
-Versions = Mapping[tuple[str, str], Rules | None]
-"""The rules of earlier configurations that replays ask for, by version and source; None where they are not kept."""
+NOT_KEPT: Final = "is not kept"
+NOT_READABLE: Final = "is written in a way that this release does not take any more"
+
+Versions = Mapping[tuple[str, str], Rules | str]
+"""The rules of earlier configurations that replays ask for, by version and source; else why they cannot be had."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +70,16 @@ class _Layer:
     values: Record = field(repr=False)
     shown: frozenset[str] = frozenset()
     """What was told of this time, and stands in the record before it, too."""
+
+
+def recall(document: Record | None) -> Rules | str:
+    """Make the rules of an earlier configuration again, or say why they cannot be had."""
+    if document is None:
+        return NOT_KEPT
+    try:
+        return Rules.parse(document)
+    except (ValueError, KeyError):  # a key or transform that was there then
+        return NOT_READABLE
 
 
 def lacks(rules: Rules, events: Sequence[Event], to_find: Sequence[frozenset[str]]) -> bool:
@@ -130,7 +143,7 @@ def translate(
 
     Where the record was ``read``, it stands for all of them but deletions, of which it can tell nothing.
     """
-    told = [_departure(rules, event) for event in events if event.change.action is Action.DELETED]
+    told = [_departure(rules, event, past) for event in events if event.change.action is Action.DELETED]
     rest = [event for event in events if event.change.action is not Action.DELETED]
     if read is None:
         told += [_one(rules, event, past) for event in rest]
@@ -145,28 +158,35 @@ def translate(
     )
 
 
-def _departure(rules: Rules, event: Event) -> Settled:
+def _departure(rules: Rules, event: Event, past: Versions) -> Settled:
     """Map a deletion, where the configuration has something to say of it."""
     if event.change.merged_into is not None:
         return _end(event, EventState.IGNORED, f"merged into {event.change.merged_into} in the CRM")
-    if rules.deleted is None:
+    chosen = _rules(rules, event, past)
+    if isinstance(chosen, str):
+        return _unreplayable(event, chosen)
+    if chosen.deleted is None:
         return _end(event, EventState.IGNORED, "deleted in the CRM")
-    return _told(event, event.change, rules.deleted)
+    return _told(event, event.change, chosen.deleted)
 
 
 def _one(rules: Rules, event: Event, past: Versions) -> Settled:
     chosen = _rules(rules, event, past)
-    if chosen is None:
-        reason = f"the configuration {event.replay_version} is not kept; replay it with the present one"
-        return _end(event, EventState.DEAD, reason)
+    if isinstance(chosen, str):
+        return _unreplayable(event, chosen)
     if chosen.when is not None and not chosen.when.holds(event.change):
         return _end(event, EventState.IGNORED, FILTERED)
     return _told(event, event.change, chosen.mapping)
 
 
-def _rules(rules: Rules, event: Event, past: Versions) -> Rules | None:
+def _rules(rules: Rules, event: Event, past: Versions) -> Rules | str:
     version = event.replay_version
-    return rules if version is None else past.get((version, event.source))
+    return rules if version is None else past.get((version, event.source), NOT_KEPT)
+
+
+def _unreplayable(event: Event, why: str) -> Settled:
+    reason = f"the configuration {event.replay_version} {why}; replay it with the present one"
+    return _end(event, EventState.DEAD, reason)
 
 
 def _told(event: Event, change: Change, mapping: RuleSet) -> Settled:
@@ -207,8 +227,8 @@ def _carried(rules: Rules, ordered: Sequence[Event], layers: Sequence[_Layer], p
     Each is asked for itself, with the record around it: who made a change and what it changed is its own.
     """
     chosen = _rules(rules, ordered[0], past)
-    if chosen is None:
-        return Settled(ended=tuple(end for event in ordered for end in _one(rules, event, past).ended))
+    if isinstance(chosen, str):
+        return Settled(ended=tuple(end for event in ordered for end in _unreplayable(event, chosen).ended))
     through: list[Event] = []
     filtered: list[Disposition] = []
     for event in ordered:

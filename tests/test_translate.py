@@ -11,19 +11,33 @@ from hypothesis import strategies as st
 
 from service.coalesce import plan
 from service.mapping import Rules
-from service.model import Action, Change, Disposition, Event, EventState, Json, Known, from_micros, to_micros
+from service.model import (
+    Action,
+    Change,
+    Disposition,
+    Event,
+    EventState,
+    Json,
+    Known,
+    Record,
+    from_micros,
+    to_micros,
+)
 from service.readback.base import Reading
 from service.translate import (
     FILTERED,
     GONE,
     LAG,
     NO_FIELD,
+    NOT_KEPT,
     NOT_READ,
+    NOT_READABLE,
     READ,
     ReadRecord,
     Settled,
     behind,
     lacks,
+    recall,
     translate,
 )
 from tests.support.merging import AT
@@ -242,6 +256,43 @@ def test_a_replay_is_mapped_by_the_rules_of_its_time_over_the_record_of_now() ->
     forgotten = translate(RULES, [asked], read=record(WHOLE))
     reason = "the configuration 9f2c1ab04d7e is not kept; replay it with the present one"
     assert forgotten.ended == (Disposition(1, EventState.DEAD, reason),)
+
+
+def test_a_deletion_that_is_replayed_says_what_it_said_then() -> None:
+    then = Rules.parse({"mapping": {"title": "jobtitle"}, "on_deleted": {"custom": {"CRM": {"const": "Deleted"}}}})
+    asked = event(1, action=Action.DELETED, replay_version="9f2c1ab04d7e")
+    assert fields(translate(RULES, [asked], past={("9f2c1ab04d7e", "hubspot"): then})) == {"custom.CRM": "Deleted"}
+    assert ends(translate(then, [asked], past={("9f2c1ab04d7e", "hubspot"): RULES})) == {
+        1: (EventState.IGNORED, "deleted in the CRM")
+    }
+    reason = "the configuration 9f2c1ab04d7e is not kept; replay it with the present one"
+    assert ends(translate(then, [asked])) == {1: (EventState.DEAD, reason)}
+
+
+def test_rules_are_made_again_from_what_was_kept_of_them() -> None:
+    made = recall({"mapping": {"title": "jobtitle"}})
+    assert isinstance(made, Rules)
+    assert made.mapping.targets == ("title",)
+    assert recall(None) == NOT_KEPT
+
+
+@pytest.mark.parametrize(
+    "kept",
+    [
+        {"mapping": {"title": {"from": "jobtitle", "transform": ["capitalise"]}}},
+        {"mapping": {"job": "jobtitle"}},
+        {"mapping": {"title": "jobtitle"}, "when": {"field": "label", "like": "2%"}},
+        {"fields": {"title": "jobtitle"}},
+    ],
+)
+def test_rules_that_this_release_does_not_know_any_more_are_told_from_those_not_kept(kept: Record) -> None:
+    """A transform may be gone; that must not stop what else is delivered."""
+    assert recall(kept) == NOT_READABLE
+    past = {("9f2c1ab04d7e", "hubspot"): recall(kept)}
+    asked = event(1, {"jobtitle": "CFO"}, replay_version="9f2c1ab04d7e")
+    reason = f"the configuration 9f2c1ab04d7e {NOT_READABLE}; replay it with the present one"
+    for read in (None, record(WHOLE)):
+        assert ends(translate(RULES, [asked], past=past, read=read)) == {1: (EventState.DEAD, reason)}
 
 
 def test_changes_by_rules_of_several_times_each_carry_the_record_by_their_own() -> None:

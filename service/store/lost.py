@@ -92,6 +92,7 @@ def _take_back_one(connection: Connection, row: Row[Any], lost: int, now: dateti
                 reason=detail,
                 delivery_id=row.id,
                 attempt_id=attempt_id,
+                config_version=events.c.replay_version,  # of what the process that ended mapped it by, nothing is known
                 decided_at=now,
             ),
             pending_of(about),

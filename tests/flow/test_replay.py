@@ -21,6 +21,10 @@ MENDED = CONFIGURATION.replace("{from: job_title, transform: [trim]}", "{from: j
 """Pipedrive's titles in capitals."""
 FILTERED = CONFIGURATION.replace("    mapping:\n", '    when: {field: label, equals: "2"}\n    mapping:\n', 1)
 """Only Pipedrive's customers."""
+UNMAPPABLE = CONFIGURATION.replace(
+    "title: {from: job_title, transform: [trim]}", 'title: {from: label, map: {"2": CEO}}'
+)
+"""Pipedrive's titles by a table that lacks an entry."""
 
 
 def email_of(number: int) -> str:
@@ -104,6 +108,78 @@ async def test_a_version_that_is_not_kept_leaves_a_dead_letter_that_says_so(
         assert await states(service) == ["unchanged"]
         assert await books_close(service)
     assert len(patched(sandbox)) == 1
+
+
+async def test_each_change_is_replayed_by_the_version_that_mapped_it_however_many_there_were_since(
+    start: Started, sandbox: RunningSandbox, shifted: Shifted
+) -> None:
+    """One that was delivered, one that the filter left out, and one that died, each by its own configuration."""
+    sandbox.load(seed_of(1))
+    versions: list[str] = []
+    told = [pipedrive(number, f"evt-{number}", T0, email=email_of(0), label="1") for number in range(3)]
+    for webhook, configuration in zip(told, (CONFIGURATION, FILTERED, UNMAPPABLE), strict=True):
+        async with start(configuration) as service:
+            await service.accepted(webhook)
+            await service.settled()
+            versions.append(service.service.config.version)
+    async with start(MENDED) as service:
+        assert service.service.config.version not in versions
+        before = [(event["state"], event["config_version"]) for event in await service.events()]
+        assert before == list(zip(["delivered", "ignored", "dead"], versions, strict=True))
+        assert (await replay(service, shifted, ALL, then=True)).events == 3
+        await service.settled()
+        again = await service.events()
+        assert [event["config_version"] for event in again] == versions
+        assert [event["state"] for event in again] == ["unchanged", "ignored", "dead"]
+        assert [event["reason"] for event in again[1:]] == [
+            "filtered out by `when`",
+            "cannot be mapped: title: map: found a value without an entry; add one, or a default",
+        ]
+        assert await books_close(service)
+
+
+async def test_a_version_that_this_release_cannot_read_any_more_leaves_a_dead_letter_that_says_so(
+    start: Started, sandbox: RunningSandbox, shifted: Shifted
+) -> None:
+    """A transform that an upgrade took away must neither be a fault nor stop the contact's other changes."""
+    old = {"pipedrive": {"mapping": {"title": {"from": "job_title", "transform": ["capitalise"]}}}}
+    async with start() as service:
+        await service.accepted(pipedrive(101, "9d1c2b8f", T0, job_title="ceo"))
+        await service.settled()
+        await service.store.configurations.keep("0c6d1b7e4f52", old, now=shifted())
+        await replay(service, shifted, ALL, version="0c6d1b7e4f52")
+        await service.accepted(pipedrive(101, "e41b9f60", T0 + SECOND, job_title="COO"))
+        await service.settled()
+        dead, live = await service.events()
+        assert (dead["state"], dead["config_version"]) == ("dead", "0c6d1b7e4f52")
+        assert dead["reason"].startswith("the configuration 0c6d1b7e4f52 is written in a way that this release")
+        assert live["state"] == "delivered"
+        (letter,) = await service.store.ledger.deliveries(state="dead")
+        assert (letter["outcome"], letter["reason"]) == ("unmappable", dead["reason"])
+        assert {attempt["outcome"] for attempt in await service.attempts()} <= {"applied", "unchanged"}
+        await replay(service, shifted, Selection(letters=[letter["id"]]))
+        await service.settled()
+        assert await states(service) == ["merged", "delivered"]
+        assert await books_close(service)
+    assert sandbox.contact(GRACE_UUID)["title"] == "COO"
+
+
+async def test_a_version_that_is_kept_after_it_was_asked_for_in_vain_is_found(
+    start: Started, sandbox: RunningSandbox, shifted: Shifted
+) -> None:
+    """Another replica may be the one that starts with it."""
+    async with start() as service:
+        await service.accepted(pipedrive(101, "9d1c2b8f", T0, job_title="ceo"))
+        await service.settled()
+        await replay(service, shifted, ALL, version="0c6d1b7e4f52")
+        await service.settled()
+        assert await states(service) == ["dead"]
+        upper = {"pipedrive": {"mapping": {"title": {"from": "job_title", "transform": ["upper"]}}}}
+        await service.store.configurations.keep("0c6d1b7e4f52", upper, now=shifted())
+        await replay(service, shifted, ALL, then=True)
+        await service.settled()
+        assert await states(service) == ["delivered"]
+    assert sandbox.contact(GRACE_UUID)["title"] == "CEO"
 
 
 @pytest.mark.parametrize("mended", [False, True])

@@ -96,6 +96,7 @@ async def test_after_ten_in_a_row_it_is_a_dead_letter_with_its_events(store: Sto
     for event in await rows(store, events):
         assert (event["state"], event["reason"], event["decided_at"]) == ("dead", row["reason"], clock())
         assert (event["delivery_id"], event["attempt_id"]) == (delivery.id, attempt["id"])
+        assert event["config_version"] is None, "nobody knows what it was mapped by"
     (contact,) = await rows(store, contacts)
     assert contact["held_by"] is None
     assert contact["intent"] is not None, "what it may have sent is still in doubt"
@@ -206,3 +207,14 @@ async def test_an_intent_of_the_first_release_is_told_by_its_names(store: Store,
     await store.deliveries.reclaim(now=clock())
     (attempt,) = await rows(store, attempts)
     assert attempt["fields"] == '["title","phone"]'
+
+
+async def test_what_ends_the_process_keeps_no_version_but_that_of_its_replay(store: Store, clock: Clock) -> None:
+    """What it was mapped by before says nothing of the try that ended the process."""
+    await receive(store, clock, change("d1f0-1"))
+    await finish(store, clock, await claim_one(store, clock), config_version="9f2c1ab04d7e")
+    for version, expected in ((None, None), ("0c6d1b7e4f52", "0c6d1b7e4f52")):
+        await store.replays.batch(Selection(dead_only=False), version=version, now=clock())
+        await lose(store, clock, LOST_MAX, which=-1)
+        (event,) = await rows(store, events)
+        assert (event["state"], event["config_version"]) == ("dead", expected)
