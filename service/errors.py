@@ -13,7 +13,8 @@ ServiceError
 ├── StoreError                 the log cannot do what was asked
 │   ├── StoreUnavailable       the database does not answer, is full, locked or read-only; try again
 │   └── Overloaded             more waits for the log than the limit allows; try again
-└── NotFound                   an operator asked for something that is not there
+├── NotFound                   an operator asked for something that is not there
+└── AccessDenied               the admin API was asked without its token
 
 Texts name ids, fields and limits, never a contact value or a secret.
 """
@@ -148,3 +149,9 @@ class NotFound(ServiceError):
     """An operator asked for something that is not there."""
 
     name = "not_found"
+
+
+class AccessDenied(ServiceError):
+    """Somebody asked for what only an operator may see or do. The cause says nothing of the right token."""
+
+    name = "access_denied"

@@ -10,9 +10,10 @@ import orjson
 
 from service.coalesce import patch_body, plan
 from service.errors import NotFound, RequestError, ServiceError
-from service.model import MISSING, Action, Change, Event, InboundRequest, Known, Mapped, Reply, Trace, to_micros
+from service.model import Action, Change, Event, InboundRequest, Known, Reply, to_micros
+from service.operations.trace import lines_of
 from service.pipeline import ConfiguredSource
-from service.translate import FILTERED, lacks, translate
+from service.translate import lacks, translate
 
 CAPTURE_BYTES_MAX: Final = 8 * 1024 * 1024
 _SHAPE: Final = '{"method", "url", "headers": {}, "body"}, with "body_base64" for bytes'
@@ -107,31 +108,10 @@ def _patch(
     settled = translate(configured.rules, events)
     planned = plan(settled.mapped, Known(), now=now)
     body = patch_body({name: one.value for name, one in planned.send.items()}, clear_with=clear_with)
-    shown: dict[str, Any] = {"object_id": object_id, "patch": body or None, "trace": _trace(configured, events)}
+    trace = [
+        {"dedup_key": change.dedup_key, **line} for change in changes for line in lines_of(configured.rules, change)
+    ]
+    shown: dict[str, Any] = {"object_id": object_id, "patch": body or None, "trace": trace}
     if configured.reader is not None and lacks(configured.rules, events, configured.to_find(None)):
         shown["read_back"] = True  # and what is shown is what the events say by themselves
     return shown
-
-
-def _trace(configured: ConfiguredSource, events: list[Event]) -> list[dict[str, Any]]:
-    rules = configured.rules
-    lines: list[dict[str, Any]] = []
-    for event in events:
-        change = event.change
-        gone = change.action is Action.DELETED
-        if not gone and rules.when is not None and not rules.when.holds(change):
-            lines.append({"dedup_key": change.dedup_key, "result": "skip", "reason": FILTERED})
-            continue
-        mapping = rules.mapping if not gone else rules.deleted if change.merged_into is None else None
-        result = Mapped({}) if mapping is None else mapping.apply(change)
-        lines += [{"dedup_key": change.dedup_key, **trace_line(trace)} for trace in result.traces]
-    return lines
-
-
-def trace_line(trace: Trace) -> dict[str, Any]:
-    """Show how a field got its value. ``raw`` is absent where nothing stood at the path."""
-    line: dict[str, Any] = {"target": trace.target, "path": trace.path}
-    if trace.raw is not MISSING:
-        line["raw"] = trace.raw
-    line["steps"] = [{"step": step.name, "value": step.value} for step in trace.steps]
-    return line | {"result": trace.result, "value": trace.value, "reason": trace.reason}

@@ -1,6 +1,6 @@
 """The log as an operator reads it: lists, counts, one contact's story, and whether the books close."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
@@ -8,7 +8,7 @@ from typing import Any, Final
 from sqlalchemy import ColumnElement, Connection, Row, Select, Table, func, select, text, tuple_
 
 from service.errors import NotFound
-from service.model import Confirmed, InboundRequest
+from service.model import Change, Confirmed, InboundRequest
 from service.schema import (
     OPEN,
     attempts,
@@ -23,7 +23,7 @@ from service.schema import (
 from service.store.audit import Books, audit
 from service.store.database import Database
 from service.store.fields import unpack_doubts, unpack_fields
-from service.store.payloads import unpack_request
+from service.store.payloads import unpack_change, unpack_request
 from service.store.people import Person, find_person
 
 PAGE_MAX: Final = 1_000
@@ -64,6 +64,25 @@ class Story:
     events: tuple[Line, ...]
     attempts: tuple[Line, ...]
 
+    @property
+    def known(self) -> bool:
+        """Say whether there is anything of them."""
+        return bool(self.events or self.fields or self.links)
+
+
+@dataclass(frozen=True, slots=True)
+class Logged:
+    """An event as the log has it, to be mapped again.
+
+    ``change`` is None once it aged out or was erased. ``attempt`` is the try that it ended by. ``carried`` are the
+    reasons of the events that ended by this one.
+    """
+
+    line: Line
+    change: Change | None
+    attempt: Line | None
+    carried: frozenset[str]
+
 
 class Ledger:
     """Reads for people."""
@@ -97,6 +116,11 @@ class Ledger:
     async def story(self, named: str, *, source: str | None = None, limit: int = 50) -> Story:
         """Tell everything of the person that a CRM record's id, a ``con_`` uuid or an email stands for."""
         return await self._database.read(lambda connection: _story(connection, named, source, _page(limit)))
+
+    async def logged(self, event_ids: Sequence[int]) -> list[Logged]:
+        """Return those of the events that are there, with their changes, in the order of the ids given."""
+        wanted = list(event_ids)[:PAGE_MAX]
+        return await self._database.read(lambda connection: _logged(connection, wanted))
 
     async def backlog(self) -> Backlog:
         """Count the deliveries that are owed, and the dead letters."""
@@ -180,6 +204,26 @@ def _story(connection: Connection, named: str, source: str | None, limit: int) -
         tuple(_line(row) for row in listed),
         tuple(_line(row) for row in tried),
     )
+
+
+def _logged(connection: Connection, event_ids: Sequence[int]) -> list[Logged]:
+    rows = connection.execute(select(events).where(events.c.id.in_(event_ids))).all()
+    tries = {row.attempt_id for row in rows if row.attempt_id is not None}
+    tried = {row.id: _line(row) for row in connection.execute(select(attempts).where(attempts.c.id.in_(tries)))}
+    ended_by = select(events.c.by_event_id, events.c.reason).where(events.c.by_event_id.in_(event_ids)).distinct()
+    carried: dict[int, set[str]] = {}
+    for row in connection.execute(ended_by):
+        carried.setdefault(row.by_event_id, set()).add(row.reason or "")
+    found = {
+        row.id: Logged(
+            {name: value for name, value in _line(row).items() if name != events.c.change.name},
+            None if row.change is None else unpack_change(row),
+            tried.get(row.attempt_id),
+            frozenset(carried.get(row.id, ())),
+        )
+        for row in rows
+    }
+    return [found[event_id] for event_id in dict.fromkeys(event_ids) if event_id in found]
 
 
 def _blame(connection: Connection, row: Any) -> tuple[Blame, ...]:  # noqa: ANN401  # a row of three columns

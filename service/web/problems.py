@@ -11,6 +11,8 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from service.errors import (
+    AccessDenied,
+    ConfigError,
     NotFound,
     Overloaded,
     ParseError,
@@ -28,6 +30,8 @@ RETRY_AFTER_S: Final = 5
 
 log = structlog.get_logger("web")
 
+_URN: Final = "urn:crm-to-chartmogul:"
+_MEDIA_TYPE: Final = "application/problem+json"
 _STATUSES: Final[Mapping[type[ServiceError], HTTPStatus]] = {
     UnknownSource: HTTPStatus.NOT_FOUND,
     VerificationError: HTTPStatus.UNAUTHORIZED,
@@ -38,6 +42,8 @@ _STATUSES: Final[Mapping[type[ServiceError], HTTPStatus]] = {
     StoreUnavailable: HTTPStatus.SERVICE_UNAVAILABLE,
     StoreError: HTTPStatus.INTERNAL_SERVER_ERROR,
     NotFound: HTTPStatus.NOT_FOUND,
+    AccessDenied: HTTPStatus.UNAUTHORIZED,
+    ConfigError: HTTPStatus.UNPROCESSABLE_ENTITY,
 }
 _TITLES: Final[Mapping[HTTPStatus, str]] = {
     HTTPStatus.UNAUTHORIZED: "The sender could not be verified",
@@ -60,14 +66,32 @@ def problem(error: ServiceError) -> Response:
     return answer(status, error.name, headers=retry)
 
 
+def told(error: ServiceError, **more: Any) -> Response:  # noqa: ANN401  # whatever JSON can hold
+    """Answer an error to an operator, who is told the cause, the hint and every fault; ``more`` is said beside them."""
+    status = status_of(error)
+    body: dict[str, Any] = {
+        "type": _URN + error.name,
+        "title": status.phrase,
+        "status": status.value,
+        "detail": error.cause,
+        "hint": error.hint,
+    }
+    if isinstance(error, ConfigError):
+        body["faults"] = error.faults
+    headers = {"cache-control": "no-store"}
+    if status is HTTPStatus.UNAUTHORIZED:
+        headers["www-authenticate"] = "Bearer"
+    return Response(orjson.dumps(body | more), status, headers, media_type=_MEDIA_TYPE)
+
+
 def answer(status: HTTPStatus, name: str, *, headers: Mapping[str, str] | None = None) -> Response:
     """Make a problem+json answer."""
     body = {
-        "type": f"urn:crm-to-chartmogul:{name}",
+        "type": _URN + name,
         "title": _TITLES.get(status, status.phrase),
         "status": status.value,
     }
-    return Response(orjson.dumps(body), status, headers, media_type="application/problem+json")
+    return Response(orjson.dumps(body), status, headers, media_type=_MEDIA_TYPE)
 
 
 def problem_handlers() -> dict[int | type[Exception], Callable[[Request, Any], Coroutine[Any, Any, Response]]]:
@@ -77,8 +101,12 @@ def problem_handlers() -> dict[int | type[Exception], Callable[[Request, Any], C
         status = HTTPStatus(error.status_code)
         return answer(status, status.name.lower(), headers=error.headers)
 
+    async def ours(_request: Request, error: ServiceError) -> Response:
+        return told(error)  # only an operator comes as far, or learns that they are none
+
     async def fault(request: Request, error: Exception) -> Response:
-        log.error("fault", path=request.url.path, cause=type(error).__name__)  # not its text, which may hold a value
+        route = getattr(request.scope.get("route"), "path", "")  # an address may name a person, a text hold a value
+        log.error("fault", path=route, cause=type(error).__name__)
         return answer(HTTPStatus.INTERNAL_SERVER_ERROR, "fault")
 
-    return {HTTPException: http, Exception: fault}
+    return {HTTPException: http, ServiceError: ours, Exception: fault}

@@ -4,6 +4,7 @@ from datetime import timedelta
 
 import pytest
 
+from service.model import Record
 from service.sandbox import Settings
 from service.sandbox.settings import UNLIMITED
 from service.store.replay import Selection
@@ -142,7 +143,7 @@ async def test_a_version_that_this_release_cannot_read_any_more_leaves_a_dead_le
     start: Started, sandbox: RunningSandbox, shifted: Shifted
 ) -> None:
     """A transform that an upgrade took away must neither be a fault nor stop the contact's other changes."""
-    old = {"pipedrive": {"mapping": {"title": {"from": "job_title", "transform": ["capitalise"]}}}}
+    old: dict[str, Record] = {"pipedrive": {"mapping": {"title": {"from": "job_title", "transform": ["capitalise"]}}}}
     async with start() as service:
         await service.accepted(pipedrive(101, "9d1c2b8f", T0, job_title="ceo"))
         await service.settled()
@@ -174,7 +175,7 @@ async def test_a_version_that_is_kept_after_it_was_asked_for_in_vain_is_found(
         await replay(service, shifted, ALL, version="0c6d1b7e4f52")
         await service.settled()
         assert await states(service) == ["dead"]
-        upper = {"pipedrive": {"mapping": {"title": {"from": "job_title", "transform": ["upper"]}}}}
+        upper: dict[str, Record] = {"pipedrive": {"mapping": {"title": {"from": "job_title", "transform": ["upper"]}}}}
         await service.store.configurations.keep("0c6d1b7e4f52", upper, now=shifted())
         await replay(service, shifted, ALL, then=True)
         await service.settled()

@@ -6,6 +6,7 @@ from http import HTTPStatus
 import pytest
 
 from service.errors import (
+    AccessDenied,
     ConfigError,
     NotFound,
     Overloaded,
@@ -30,7 +31,8 @@ STATUSES = [
     (StoreUnavailable("x"), 503),
     (StoreError("x"), 500),
     (NotFound("x"), 404),
-    (ConfigError(()), 500),
+    (ConfigError(()), 422),
+    (AccessDenied("x"), 401),
     (ServiceError("x"), 500),
 ]
 
