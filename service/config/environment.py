@@ -12,16 +12,19 @@ from service.config.variables import ENVIRONMENT, Variables, nearest
 from service.config.yaml_file import KeyPath
 from service.errors import Fault
 
-_PREFIX: Final = "CHARTMOGUL_"
+PREFIX: Final = "CHARTMOGUL_"
+"""Whatever begins like this is meant for us."""
 
 
 class Environment:
     """Settings, and the faults of those that are not right. ``settings`` is None where any of them is wrong.
 
     ``value`` holds what is set, by name and as text; ``substituted`` is empty, for no setting refers to another.
+    ``running`` are the settings that a service runs with: what the file needs of settings must be among those then.
     """
 
-    def __init__(self, environ: Mapping[str, str] | None, env_file: Path) -> None:
+    def __init__(self, environ: Mapping[str, str] | None, env_file: Path, *, running: Settings | None = None) -> None:
+        self._running = running
         self.variables = Variables(environ, env_file)
         values, faults = gather(self.variables)
         self.value: dict[str, Any] = values
@@ -32,6 +35,10 @@ class Environment:
             self.settings = Settings(**values)
         except ValidationError as error:
             self.faults += faults_of(error.errors(include_url=False), self, shape=Settings)
+
+    def written_at(self, path: KeyPath) -> KeyPath:
+        """Return the path itself: a setting counts where it stands."""
+        return path
 
     def where(self, path: KeyPath, *, key: bool = False) -> str:  # noqa: ARG002  # a variable has one place
         """Return where a setting stands: ``environment``, a line of ``.env`` or a file."""
@@ -46,7 +53,8 @@ class Environment:
     @property
     def accounts(self) -> list[str]:
         """The names of the accounts that are set, also where something else in them is wrong."""
-        return [DEFAULT_ACCOUNT, *self.value.get("CHARTMOGUL_ACCOUNTS", {})]
+        further = self.value.get("CHARTMOGUL_ACCOUNTS", {})
+        return [DEFAULT_ACCOUNT, *(further if self._running is None else self._running.chartmogul_accounts)]
 
     def text_of(self, name: str) -> str | Fault:
         """Return the text of ``${NAME}``, or the fault that there is none; its place is for the caller to say."""
@@ -61,6 +69,9 @@ class Environment:
         """Record a fault if a setting is missing."""
         if name not in self.value:
             self.faults.append(Fault(self.variables.where(name), name, "nothing", allowed))
+        elif self._running is not None and getattr(self._running, name.lower()) is None:
+            found = "a value that was set after the start"
+            self.faults.append(Fault(self.variables.where(name), name, found, f"{allowed}; restart to use it"))
 
     def refuse_unknown(self, mentioned: set[str] | None) -> None:
         """Record a fault for each name that is no setting: all of ``.env``, and any that begins with CHARTMOGUL_.
@@ -70,7 +81,7 @@ class Environment:
         """
         for name in self.variables:
             near = nearest(name, list(SETTINGS))
-            ours = name.upper().startswith(_PREFIX)
+            ours = name.upper().startswith(PREFIX)
             listed = name in self.variables.dotenv and (mentioned is not None or near is not None)
             if is_setting(name) or name in (mentioned or ()) or not (ours or listed):
                 continue

@@ -2,18 +2,19 @@
 
 import hashlib
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Final
 
 import orjson
 
 from service.config.environment import Environment
-from service.config.faults import SECRET_PARTS, in_order
+from service.config.faults import SECRET_PARTS, in_order, value_at
+from service.config.origin import Origin
 from service.config.reading import ConfigurationFile, read_text
 from service.config.settings import DEFAULT_ACCOUNT, Settings
 from service.config.yaml_file import references
-from service.errors import ConfigError
+from service.errors import ConfigError, Fault
 from service.model import Json
 from service.pipeline import ConfiguredSource
 
@@ -31,11 +32,16 @@ class Config:
     """Everything that the operator says, checked.
 
     ``version`` names the content of the file: it changes with any rule, not with comments, layout or secrets.
+    ``digests`` do the same for each source, secrets included. ``seen`` is the fingerprint of the ``origin`` from before
+    it was read: whatever changed since differs from it.
     """
 
     settings: Settings
     sources: Mapping[str, ConfiguredSource]
     version: str
+    digests: Mapping[str, str] = field(repr=False)
+    origin: Origin = field(repr=False)
+    seen: str = field(repr=False)
 
 
 def load(
@@ -45,15 +51,19 @@ def load(
     env_file: Path = ENV_FILE,
     need_api_key: bool = True,
     only: Collection[str] | None = None,
+    running: Settings | None = None,
 ) -> Config:
     """Read the environment and the configuration file; raise ConfigError with every fault of both, nothing else.
 
     ``need_api_key`` False is for verbs that neither send nor receive: API keys, the accounts that sources name and
     ``PUBLIC_URL`` may then be missing. ``only`` limits the sources to those named: what is wrong with the others,
-    a missing secret among it, does not matter then.
+    a missing secret among it, does not matter then. ``running`` are the settings that a service runs with: what the
+    file needs of settings must be among those, for they change by a restart alone.
     """
-    environment = Environment(environ, env_file)
-    file = ConfigurationFile(config_file or environment.config_file, environment.text_of, only=only)
+    environment = Environment(environ, env_file, running=running)
+    origin = Origin(config_file or environment.config_file, env_file, environ)
+    seen = origin.fingerprint()
+    file = ConfigurationFile(origin.config_file, environment.text_of, only=only)
     environment.refuse_unknown(file.mentioned)
     if need_api_key:
         file.require_accounts(environment.accounts)
@@ -64,7 +74,32 @@ def load(
     faults = in_order((*environment.faults, *file.faults))
     if faults or environment.settings is None:
         raise ConfigError(faults)
-    return Config(environment.settings, file.sources, _version(file.content))
+    digests = {name: _digest([_entry(file, name), one.rules.document]) for name, one in file.sources.items()}
+    return Config(environment.settings, file.sources, _version(file.content), digests, origin, seen)
+
+
+def read_again(before: Config) -> Config:
+    """Read a running service's configuration as it is now; raise ConfigError with every fault.
+
+    The file is the one that it was started with, and its settings stay as they were at the start.
+    """
+    origin = before.origin
+    if not origin.lasting:
+        found, allowed = "a pipe, which can be read once", "a file; CONFIG_FILE says where"
+        raise ConfigError((Fault(str(origin.config_file), "", found, allowed),))
+    now = load(origin.environ, config_file=origin.config_file, env_file=origin.env_file, running=before.settings)
+    return replace(now, settings=before.settings)
+
+
+def changed_settings(before: Config) -> tuple[str, ...]:
+    """Return the names of the settings that are others now than a running service has; none while any is faulty.
+
+    Where secret files stand is no such setting: they are read anew for the configuration file.
+    """
+    now = Environment(before.origin.environ, before.origin.env_file).settings
+    names = [name for name in Settings.model_fields if name != "secrets_dir"]
+    changed = [name for name in names if now and getattr(now, name) != getattr(before.settings, name)]
+    return tuple(name.upper() for name in changed)
 
 
 def load_settings(
@@ -82,8 +117,15 @@ def load_settings(
 
 
 def _version(content: Json) -> str:
-    canonical = orjson.dumps(_public(content), option=orjson.OPT_SORT_KEYS)
-    return hashlib.sha256(canonical).hexdigest()[:VERSION_LENGTH]
+    return _digest(_public(content))[:VERSION_LENGTH]
+
+
+def _entry(file: ConfigurationFile, source: str) -> Json:
+    return value_at(file.document.value, ("sources", source))
+
+
+def _digest(content: object) -> str:
+    return hashlib.sha256(orjson.dumps(content, option=orjson.OPT_SORT_KEYS)).hexdigest()
 
 
 def _public(content: Json) -> Json:
