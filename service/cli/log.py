@@ -1,7 +1,8 @@
 """Verbs that read the log: events, deliveries, dead-letters, explain, refusals, audit."""
 
 import sys
-from typing import Annotated, Any
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -9,7 +10,12 @@ from service.cli.opened import with_store
 from service.cli.output import AsJson, print_json, print_lines
 from service.model import DeliveryState, EventState
 
+if TYPE_CHECKING:
+    from service.pipeline import InForce
+    from service.store import Store
+
 FOUND = 3
+ID_MAX = 2**63 - 1
 
 Limit = Annotated[int, typer.Option(min=1, max=1000, help="How many, newest first.")]
 SourceName = Annotated[str | None, typer.Option(help="Only those of this source.")]
@@ -59,22 +65,73 @@ def dead_letters(*, source: SourceName = None, limit: Limit = 50, as_json: AsJso
 
 
 def explain(
-    contact: Annotated[str, typer.Argument(help="A CRM record's id, a con_ uuid or an email.")],
+    contact: Annotated[str | None, typer.Argument(help="A CRM record's id, a con_ uuid or an email.")] = None,
     *,
     source: SourceName = None,
+    event: Annotated[int | None, typer.Option(min=1, max=ID_MAX, help="Only this change, and how it was mapped.")] = None,
+    trace: Annotated[bool, typer.Option("--trace", help="Show how the newest changes were mapped.")] = False,
     limit: Limit = 50,
     as_json: AsJson = False,
 ) -> None:
     """Tell a person's story, field by field: value, event, rule, time and attempt. Shows contact values."""
-    story = with_store(lambda store: store.ledger.story(contact, source=source, limit=limit))
-    known = bool(story.events or story.fields or story.links)
+    if (contact is None) is (event is None):
+        raise typer.BadParameter("give either a contact or --event", param_hint="contact")
+    if event is not None:
+        _explain_event(event, as_json=as_json)
+    elif contact is not None:
+        _explain_person(contact, source, limit, trace=trace, as_json=as_json)
+
+
+def _explain_event(event_id: int, *, as_json: bool) -> None:
+    from service.cli.traces import event_trace_text
+    from service.operations.trace import trace_event
+
+    present = _present()
+    logged, traced = with_store(lambda store: trace_event(store, event_id, present))
     if as_json:
-        print_json(story)
-    elif known:
+        print_json({**logged.line, "trace": traced})
+    else:
+        sys.stdout.write(event_trace_text(traced))
+
+
+def _explain_person(contact: str, source: str | None, limit: int, *, trace: bool, as_json: bool) -> None:
+    from service.operations.trace import shown, trace_story
+
+    present = _present() if trace or as_json else None
+
+    async def ask(store: "Store") -> tuple[Any, list[Any]]:
+        story = await store.ledger.story(contact, source=source, limit=limit)
+        return story, await trace_story(store, story, present) if trace or as_json else []
+
+    story, traces = with_store(ask)
+    if as_json:
+        print_json(shown(story, traces))
+    elif story.known:
         _tell(story)
+        _tell_traces(traces)
     else:
         sys.stdout.write("nothing is known of it: no record, contact or email in the log is called so\n")
     raise typer.Exit(0 if story.events or story.fields else FOUND)
+
+
+def _present() -> "InForce | None":
+    """Return the configuration as it is written now; None where it is faulty: what was mapped before needs it not."""
+    from service.config import load
+    from service.errors import ConfigError
+    from service.pipeline import InForce
+
+    try:
+        config = load(need_api_key=False)
+    except ConfigError:
+        return None
+    return InForce(config.version, config.sources, {})
+
+
+def _tell_traces(traces: Sequence[Any]) -> None:
+    from service.cli.traces import event_trace_text
+
+    for traced in traces:
+        sys.stdout.write("\n" + event_trace_text(traced))
 
 
 def _tell(story: Any) -> None:  # noqa: ANN401  # a Story, whose module is loaded when needed

@@ -22,6 +22,7 @@ TRACED_MAX: Final = 10
 AGED: Final = "its payload has aged out or was erased: how it was mapped cannot be shown"
 UNMAPPED: Final = "it ended before any mapping"
 ABSENT: Final = "its source is not in the configuration"
+FAULTY: Final = "the present configuration, which it is traced by, cannot be read: see `check`"
 WAITS: Final = "it waits: traced by the present rules"
 UNSTAMPED: Final = "by which configuration it was mapped is not known: traced by the present rules"
 WAS_READ: Final = "the CRM's record was read back, and the reading is not kept: shown is what the event itself said"
@@ -146,18 +147,21 @@ async def _by(store: Store, line: Line, present: InForce | None) -> _By:
     """Choose the rules: of the configuration that mapped the event, or will as a replay asks, else the present ones."""
     waits = line["state"] == EventState.PENDING
     version = line["replay_version"] if waits else line["config_version"]
-    configured = None if present is None else present.sources.get(line["source"])
-    now = _By(None, None, (ABSENT,))
-    if present is not None and configured is not None:
-        now = _By(present.version, configured.rules, (WAITS if waits else UNSTAMPED,))
     if version is None:
-        return now
+        return _by_the_present(line, present, WAITS if waits else UNSTAMPED)
     if line["reason"] == NOT_CONFIGURED:
         return _By(version, None, (ABSENT,))
     kept = recall(await store.configurations.rules(version, line["source"]))
     if not isinstance(kept, str):
         return _By(version, kept)
     return _By(version, None, (f"the configuration {version} {kept}",))
+
+
+def _by_the_present(line: Line, present: InForce | None, note: str) -> _By:
+    if present is None:
+        return _By(None, None, (FAULTY,))
+    configured = present.sources.get(line["source"])
+    return _By(None, None, (ABSENT,)) if configured is None else _By(present.version, configured.rules, (note,))
 
 
 def _reading(logged: Logged, change: Change, rules: Rules, present: InForce | None) -> str | None:

@@ -99,16 +99,75 @@ def test_a_person_is_known_by_record_contact_and_email(world: World, named: str)
     assert (attempt["outcome"], attempt["contact_uuid"]) == ("applied", GRACE_UUID)
     assert "title" in attempt["fields"]
     assert {event["object_id"] for event in story["events"]} == {"101"}
+    assert [trace["event"] for trace in story["traces"]] == [event["id"] for event in story["events"]]
+    *_, traced = story["traces"]
+    (title,) = [line for line in traced["fields"] if line["target"] == "title"]
+    steps = [{"step": "trim", "value": "CEO"}]
+    expected = {"path": "job_title", "raw": "CEO", "steps": steps, "result": "set", "value": "CEO", "reason": None}
+    assert title == {"target": "title", **expected}
 
 
 @pytest.mark.parametrize("named", ["999", "con_00000000-7686-11ee-86f6-8727560009c2", "nobody@nowhere.example"])
 def test_nobody_ends_with_3(world: World, named: str) -> None:
     told = world.verb("explain", named, "--json")
     assert told.code == 3
-    empty = {"person": {"records": [], "contacts": []}, "links": [], "fields": {}, "events": [], "attempts": []}
+    nobody: dict[str, list[str]] = {"records": [], "contacts": []}
+    empty = {"person": nobody, "links": [], "fields": {}, "events": [], "attempts": [], "traces": []}
     assert told.json == empty
     in_words = world.verb("explain", named)
     assert (in_words.code, in_words.out[:22]) == (3, "nothing is known of it")
+
+
+def test_explain_shows_on_demand_how_the_newest_changes_were_mapped(world: World) -> None:
+    """From what stood in the record, over every step, to what became of it; and why a field has nothing."""
+    version = world.health()["config_version"]
+    assert "mapped by" not in world.verb("explain", "101").out
+    told = world.verb("explain", "101", "--trace")
+    assert told.code == 0
+    assert told.out.startswith(world.verb("explain", "101").out)
+    dead, _, delivered = told.out[told.out.index("\nevent 4 ") + 1 :].split("\n\n")
+    reason = "cannot be mapped: phone: e164: found text that is not a telephone number"
+    assert dead.splitlines()[0] == f"event 4 of pipedrive 101: dead, {reason}, mapped by {version}"
+    assert '  phone                    phones[?primary].value  "call me" → fail: e164: found text' in dead
+    assert delivered.splitlines()[:3] == [
+        f"event 1 of pipedrive 101: delivered, mapped by {version}",
+        "  attempt 1: applied (200), with title",
+        "  first_name               first_name              nothing there → skip: missing",
+    ]
+    assert '  title                    job_title               "CEO" → trim "CEO" → set "CEO"\n' in delivered
+
+
+def test_one_change_is_explained_by_its_id(world: World) -> None:
+    told = world.verb("explain", "--event", "2")
+    assert told.code == 0
+    head, _, *lines = told.out.splitlines()
+    assert head.startswith("event 2 of pipedrive 101: merged by event 1")
+    assert '"COO" → trim "COO" → set "COO"' in told.out
+    document = world.verb("explain", "--event", "2", "--json").json
+    assert (document["id"], document["state"], document["by_event_id"]) == (2, "merged", 1)
+    assert document["trace"]["config_version"] == document["config_version"]
+    targets = [line["target"] for line in document["trace"]["fields"]]
+    assert [line[2 : 2 + len(target)] for line, target in zip(lines, targets, strict=True)] == targets
+
+
+@pytest.mark.parametrize("words", [[], ["101", "--event", "2"], ["--event", "0"], ["--event", str(2**63)]])
+def test_explain_needs_either_a_person_or_a_change(world: World, words: list[str]) -> None:
+    assert world.verb("explain", *words).code == 2
+
+
+def test_a_change_that_is_not_there_is_said_so(world: World) -> None:
+    told = world.verb("explain", "--event", "999")
+    assert (told.code, told.err.splitlines()[0]) == (1, "not_found: no event 999 is in the log")
+
+
+def test_what_was_mapped_before_is_explained_beside_a_faulty_configuration(world: World, tmp_path: Path) -> None:
+    """Whoever has just broken the file needs it most."""
+    broken = tmp_path / "config.yaml"
+    broken.write_text("sources: {pipedrive: {preset: pipedriv}}\n")
+    environ = world.process.environ | {"CONFIG_FILE": str(broken)}
+    told = verb("explain", "101", "--trace", environ=environ, directory=tmp_path)
+    assert told.code == 0
+    assert '"CEO" → trim "CEO" → set "CEO"' in told.out
 
 
 def test_refusals_are_listed_without_values(world: World) -> None:
