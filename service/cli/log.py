@@ -68,7 +68,7 @@ def explain(
     contact: Annotated[str | None, typer.Argument(help="A CRM record's id, a con_ uuid or an email.")] = None,
     *,
     source: SourceName = None,
-    event: Annotated[int | None, typer.Option(min=1, max=ID_MAX, help="Only this change, and how it was mapped.")] = None,
+    event: Annotated[int | None, typer.Option(min=1, max=ID_MAX, help="Only this change: how it was mapped.")] = None,
     trace: Annotated[bool, typer.Option("--trace", help="Show how the newest changes were mapped.")] = False,
     limit: Limit = 50,
     as_json: AsJson = False,
