@@ -3,8 +3,6 @@
 import asyncio
 import sys
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any
@@ -13,6 +11,7 @@ import typer
 
 from service.cli.opened import with_sinks, with_store
 from service.cli.output import AsJson, print_json, print_lines
+from service.cli.progress import progress_bar
 from service.cli.run import ConfigFile
 from service.cli.when import instant, since
 from service.model import OutcomeKind
@@ -67,7 +66,7 @@ def replay(  # noqa: PLR0913  # a selection is all of this
     if dry_run:
         _show({"changes": count}, f"{count} changes would be tried again", as_json=as_json)
         return
-    with _bar("replay", count) as advance:
+    with progress_bar("replay", count) as advance:
         done = with_store(
             lambda store: run(
                 store,
@@ -114,7 +113,7 @@ def import_(  # where things stand in a file may all be told
     except PathError as error:
         raise typer.BadParameter(str(error), param_hint="--id, --updated-at") from None
     exported_at = instant(as_of, option="--as-of") or datetime.fromtimestamp(file.stat().st_mtime, UTC)
-    with _bar("import", file.stat().st_size) as advance:
+    with progress_bar("import", file.stat().st_size) as advance:
         done = with_store(
             lambda store: import_file(
                 store,
@@ -146,7 +145,7 @@ def reconcile(
     from service.operations.reconcile import Reconciliation
 
     async def run(store: Any, sinks: Any, clock: Any) -> Any:  # noqa: ANN401  # loaded when needed
-        with _bar("reconcile", None) as advance:
+        with progress_bar("reconcile", None) as advance:
             work = Reconciliation(
                 store,
                 sinks[account],
@@ -240,22 +239,3 @@ def _show(document: object, text: str, *, as_json: bool) -> None:
         print_json(document)
     else:
         sys.stdout.write(f"{text}\n")
-
-
-@contextmanager
-def _bar(what: str, total: int | None) -> Iterator[Callable[[int, str], None]]:
-    """Show how far it came, on standard error and only to a person; the text says how to go on."""
-    from rich.console import Console
-    from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
-
-    columns = (
-        TextColumn(what),
-        BarColumn(),
-        TaskProgressColumn(),
-        TimeRemainingColumn(),
-        TextColumn("{task.fields[at]}"),
-    )
-    console = Console(stderr=True)
-    with Progress(*columns, console=console, disable=not console.is_terminal) as progress:
-        task = progress.add_task(what, total=total, at="")
-        yield lambda completed, at: progress.update(task, completed=completed, at=at)
