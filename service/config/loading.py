@@ -13,6 +13,7 @@ from service.config.faults import SECRET_PARTS, in_order, value_at
 from service.config.origin import Origin
 from service.config.reading import ConfigurationFile, read_text
 from service.config.settings import DEFAULT_ACCOUNT, Settings
+from service.config.warnings import ConfigWarning, Place, places_of, warnings_of
 from service.config.yaml_file import references
 from service.errors import ConfigError, Fault
 from service.model import Json
@@ -33,7 +34,8 @@ class Config:
 
     ``version`` names the content of the file: it changes with any rule, not with comments, layout or secrets.
     ``digests`` do the same for each source, secrets included. ``seen`` is the fingerprint of the ``origin`` from before
-    it was read: whatever changed since differs from it.
+    it was read: whatever changed since differs from it. ``warnings`` tell what is right as it stands, but worth a look.
+    ``places`` says where each rule of a mapping stands, by source and target; what a preset brings has no place.
     """
 
     settings: Settings
@@ -42,6 +44,8 @@ class Config:
     digests: Mapping[str, str] = field(repr=False)
     origin: Origin = field(repr=False)
     seen: str = field(repr=False)
+    warnings: tuple[ConfigWarning, ...] = ()
+    places: Mapping[tuple[str, str], Place] = field(default_factory=dict, repr=False)
 
 
 def load(
@@ -75,7 +79,16 @@ def load(
     if faults or environment.settings is None:
         raise ConfigError(faults)
     digests = {name: _digest([_entry(file, name), one.rules.document]) for name, one in file.sources.items()}
-    return Config(environment.settings, file.sources, _version(file.content), digests, origin, seen)
+    return Config(
+        environment.settings,
+        file.sources,
+        _version(file.content),
+        digests,
+        origin,
+        seen,
+        warnings_of(file.document, file.sources),
+        places_of(file.document, file.sources),
+    )
 
 
 def read_again(before: Config) -> Config:
