@@ -5,7 +5,7 @@ waits is traced by those that will map it as things stand.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 from service.errors import NotFound
@@ -50,7 +50,7 @@ class EventTrace:
     attempt: Line | None
     config_version: str | None = None
     notes: tuple[str, ...] = ()
-    fields: tuple[dict[str, Any], ...] = ()
+    fields: tuple[dict[str, Any], ...] = field(default=(), repr=False)
 
 
 async def trace_event(store: Store, event_id: int, present: InForce | None) -> tuple[Logged, EventTrace]:
