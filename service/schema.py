@@ -277,11 +277,12 @@ sightings = Table(
     Column("source", String(63), primary_key=True),
     # A path that a rule reads.
     Column("path", Text, primary_key=True),
-    # The JSON type of the value that stood there last.
+    # The JSON type that its values usually have; null while there is none.
     Column("type", String(20)),
-    # In how many records it had a value, and how many have lacked it since.
+    # In how many records in a row it had a value, counted until it is relied on; how many have lacked it since.
     Column("seen", BigInteger, nullable=False),
     Column("missed", BigInteger, nullable=False),
+    # When a value stood there, as of the last time that anything else here changed.
     Column("seen_at", Instant),
 )
 
@@ -297,4 +298,6 @@ drifts = Table(
     Column("first_seen_at", Instant, nullable=False),
     Column("last_seen_at", Instant, nullable=False),
     Column("count", BigInteger, nullable=False),
+    # By which configuration it was seen last: other rules begin afresh.
+    Column("config_version", String(12)),
 )

@@ -37,5 +37,6 @@ def upgrade() -> None:
         sa.Column("first_seen_at", sa.BigInteger(), nullable=False),
         sa.Column("last_seen_at", sa.BigInteger(), nullable=False),
         sa.Column("count", sa.BigInteger(), nullable=False),
+        sa.Column("config_version", sa.String(12), nullable=True),
         sa.PrimaryKeyConstraint("source", "kind", "target", "path"),
     )
