@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Final, assert_never
 
-from service.coalesce import Plan, again_at, compare, doubts_after, sure_of
+from service.coalesce import CUSTOM, Plan, again_at, compare, contact_fields, doubts_after, sure_of
 from service.model import (
     NOTHING_KNOWN,
     Attempt,
@@ -108,6 +108,7 @@ def conclude(  # everything that a conclusion is made of
         settle=IN_A_BURST,
         email=_email(answer or tried.fresh),
         ignored_attributes=tuple(name.partition(".")[2] for name in compared.ignored) if compared else (),
+        seen_attributes=_attributes(answer or tried.fresh),
         config_version=version,
     )
 
@@ -168,6 +169,13 @@ def _email(contact: Record | None) -> str | None:
     """Return a contact's email as it is asked for, None where the answer has none that could be."""
     email = None if contact is None else contact.get("email")
     return email.strip().casefold()[:EMAIL_MAX] if isinstance(email, str) and email.strip() else None
+
+
+def _attributes(contact: Record | None) -> tuple[str, ...]:
+    """Return the names of a contact's custom attributes."""
+    return tuple(
+        name.removeprefix(CUSTOM) for name in (contact_fields(contact) if contact else ()) if name.startswith(CUSTOM)
+    )
 
 
 def _milliseconds(duration: timedelta) -> int:

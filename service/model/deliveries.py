@@ -215,4 +215,6 @@ class Conclusion:
     """How long the delivery waits for further changes where one came during the try: it is in a burst."""
     email: str | None = field(default=None, repr=False)
     ignored_attributes: tuple[str, ...] = ()
+    seen_attributes: tuple[str, ...] = ()
+    """The custom attributes of the contact as ChartMogul just returned it."""
     config_version: str | None = None

@@ -7,6 +7,7 @@ from sqlalchemy import Connection, Integer, Row, and_, bindparam, func, or_, sel
 
 from service.model import Conclusion, Delivery, DeliveryState, Event, Link, Owed, Priority
 from service.schema import accounts, deliveries, events
+from service.store.attributes import SeenAttributes
 from service.store.contacts import release_holds
 from service.store.database import Database
 from service.store.lease import HELD, LINKED, PENDING, lease, link_of, pending_of
@@ -24,7 +25,8 @@ class Deliveries:
 
     def __init__(self, database: Database) -> None:
         self._database = database
-        self._recorder = Recorder(database)
+        self._attributes = SeenAttributes(database)
+        self._recorder = Recorder(database, self._attributes)
         self._opening = Opening(database)
 
     async def claim(  # a claim is all of this
@@ -82,9 +84,12 @@ class Deliveries:
 
     async def record(self, delivery: Delivery, conclusion: Conclusion, *, now: datetime) -> bool:
         """Write down what came of a try, all in one transaction; False (and nothing written) if the lease was lost."""
-        return await self._database.write(
+        recorded = await self._database.write(
             lambda connection: self._recorder.record(connection, delivery, conclusion, now)
         )
+        if recorded:
+            self._attributes.noted(delivery.account, conclusion.seen_attributes)
+        return recorded
 
     async def release(self, delivery: Delivery, *, due_at: datetime) -> None:
         """Give a lease, and the contact that it holds, back untried: nothing was sent."""

@@ -22,6 +22,7 @@ from service.model import (
 )
 from service.schema import attempts, deliveries, events, ignored_attributes, links
 from service.store.accounts import record_verdict
+from service.store.attributes import SeenAttributes
 from service.store.contacts import conclude_hold, contact_of, release_holds
 from service.store.database import Database, upserting
 from service.store.lease import HELD, PENDING, lease, pending_of
@@ -67,8 +68,9 @@ _END_MANY: Final = update(events).where(events.c.id.in_(bindparam("end_ids", exp
 class Recorder:
     """Writes conclusions, inside a transaction that the caller opened."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, attributes: SeenAttributes) -> None:
         self._upsert = upserting(database)
+        self._attributes = attributes
         linked = self._upsert(links)
         found = ("account", "contact_uuid", "found_by", "found_at")
         self._link = linked.on_conflict_do_update(
@@ -92,6 +94,7 @@ class Recorder:
         _settle(connection, conclusion, delivery.id, attempt_id, now)
         self._record_link(connection, delivery, conclusion, now)
         self._record_ignored(connection, delivery.account, conclusion.ignored_attributes, now)
+        self._attributes.write(connection, delivery.account, conclusion.seen_attributes, now)
         called_at = conclusion.attempt.started_at
         record_verdict(connection, delivery.account, conclusion.verdict, called_at=called_at, now=now)
         again_at = min((at for at in (conclusion.again_at, doubted_at) if at is not None), default=None)
