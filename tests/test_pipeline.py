@@ -170,7 +170,9 @@ def test_an_ignored_attribute_is_never_taken_for_there() -> None:
     assert (field.value, field.order, field.certain) == ("Team", (42, 42), False)
 
 
-@pytest.mark.parametrize("custom", [{"Plan": "Team", "Tier": None}, [{"key": k, "value": "x"} for k in ("Plan", "Tier")]])
+@pytest.mark.parametrize(
+    "custom", [{"Plan": "Team", "Tier": None}, [{"key": k, "value": "x"} for k in ("Plan", "Tier")]]
+)
 def test_the_attributes_of_a_contact_that_came_back_are_named(custom: Json) -> None:
     done = ended(of(OutcomeKind.APPLIED, title="CEO", custom=custom), DONE, one(42, {"title": "CEO"}), known=Known())
     assert done.seen_attributes == ("Plan", "Tier")
