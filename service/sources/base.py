@@ -8,7 +8,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Annotated, ClassVar, Final, Generic, Self, TypeVar
+from typing import Annotated, Any, ClassVar, Final, Generic, Self, TypeVar
 from urllib.parse import unquote, unquote_plus
 
 import orjson
@@ -172,6 +172,10 @@ class Source(ABC, Generic[AuthT]):
     def proved_by(self, auth: AuthT) -> Self:
         """Return the same source with other credentials; raise ValueError where they cannot be credentials."""
         return type(self)(self.name, auth, self._configured_parse)
+
+    def reads_as(self, other: "Source[Any]") -> bool:
+        """Say whether both read the same changes in every request."""
+        return type(self) is type(other) and self._configured_parse == other._configured_parse  # noqa: SLF001  # its own
 
     @property
     def signs_url(self) -> bool:

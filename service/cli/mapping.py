@@ -1,0 +1,105 @@
+"""Verbs that try a mapping on logged traffic before it goes live: backtest."""
+
+import asyncio
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import typer
+
+from service.cli.output import AsJson, print_json
+from service.cli.progress import progress_bar
+from service.cli.when import since
+
+FOUND = 3
+USAGE = 2
+NEWEST = 10_000
+"""Changes that are looked at where nothing is said."""
+
+
+def register(app: typer.Typer) -> None:
+    """Add the verbs of this family."""
+    app.command()(backtest)
+
+
+def backtest(
+    *,
+    config: Annotated[Path, typer.Option(help="The candidate: a whole configuration file.")],
+    source: Annotated[str | None, typer.Option(help="Only changes of this source.")] = None,
+    start: Annotated[str | None, typer.Option("--since", help="Received since: ISO 8601, or 36h, 30d ago.")] = None,
+    last: Annotated[int | None, typer.Option(min=1, help=f"Only the newest so many; default {NEWEST}.")] = None,
+    against: Annotated[
+        Literal["now", "then"], typer.Option(help="The rules of CONFIG_FILE, or those that mapped each change.")
+    ] = "now",
+    examples: Annotated[int, typer.Option(min=0, max=100, help="Of each difference, at most.")] = 5,
+    mask: Annotated[bool, typer.Option("--mask", help="Hide values: only their shape is shown.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Say what another configuration would make of logged changes. Sends and writes nothing. Shows contact values.
+
+    Exit 0 when nothing differs, 3 when something does, 2 when a configuration has faults.
+    """
+    from service.cli.backtested import shape, tell
+    from service.main import real_clock
+
+    if start is not None and last is not None:
+        raise typer.BadParameter("one of the two", param_hint="--since, --last")
+    begin = since(start, option="--since", now=real_clock())
+    present, candidate = _loaded(None, as_json=as_json), _loaded(config, as_json=as_json)
+    _require_known(source, present, candidate)
+
+    async def run(history: Any) -> Any:  # noqa: ANN401  # a History, loaded when needed
+        from service.operations.backtest import Backtest
+        from service.operations.masking import masked, shortened
+
+        newest = NEWEST if last is None else last
+        stretch = await (
+            history.newest(newest, source=source) if begin is None else history.since(begin, source=source)
+        )
+        work = Backtest(
+            present.sources,
+            candidate.sources,
+            then=against == "then",
+            examples=examples,
+            show=masked if mask else shortened,
+        )
+        with progress_bar("backtest", stretch.count) as advance:
+            return await work.run(history, stretch, progress=lambda done: advance(done, f"{done} changes"))
+
+    report = _with_history(present.settings.database_url.get_secret_value(), run)
+    if as_json:
+        print_json(shape(report, candidate=candidate.version, present=present.version, against=against))
+    else:
+        tell(report, against=against)
+    raise typer.Exit(FOUND if report.differs else 0)
+
+
+def _loaded(config: Path | None, *, as_json: bool) -> Any:  # noqa: ANN401  # a Config, loaded when needed
+    from service.config import load
+    from service.errors import ConfigError
+
+    try:
+        return load(config_file=config, need_api_key=False)
+    except ConfigError as error:
+        if not as_json:
+            raise
+        print_json({"ok": False, "faults": error.faults})
+        raise typer.Exit(USAGE) from None
+
+
+def _require_known(source: str | None, *configurations: Any) -> None:  # noqa: ANN401  # as above
+    known = sorted({name for loaded in configurations for name in loaded.sources})
+    if source is not None and source not in known:
+        raise typer.BadParameter(f"no source {source!r}; known are {', '.join(known)}", param_hint="--source")
+
+
+def _with_history(url: str, work: Any) -> Any:  # noqa: ANN401  # a History goes in, whatever it gives comes out
+    from service.store.history import History
+
+    async def run() -> Any:  # noqa: ANN401  # as above
+        history = await History.open(url)
+        try:
+            return await work(history)
+        finally:
+            await history.close()
+
+    return asyncio.run(run())

@@ -1,0 +1,550 @@
+"""A candidate mapping held against the present one over logged changes: every difference found, nothing invented."""
+
+import hashlib
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy import ScalarSelect, select, update
+
+from service.config import Config, load
+from service.model import Action, Arrival, Change, Event, InboundRequest, Json
+from service.operations.backtest import Backtest, Difference, Report
+from service.operations.backtest.sides import Fate, make
+from service.operations.backtest.tally import OTHER_REASONS, REASONS_MAX
+from service.operations.masking import masked, shortened
+from service.schema import events, requests
+from service.store import Store
+from service.store.history import History
+from service.translate import translate
+from tests.support.clock import Clock
+from tests.support.log import arrival, by_hand, change, claim_one, finish, receive
+from tests.support.service import environment
+
+pytestmark = pytest.mark.anyio
+
+PRESENT = """\
+sources:
+  pipedrive:
+    preset: pipedrive
+    auth: {username: crm, password: "${PIPEDRIVE_PASSWORD}"}
+    resolve: [link, {email: "emails[?primary].value"}]
+    mapping:
+      first_name: first_name
+      title: {from: job_title, transform: [trim]}
+      notes: {from: notes, on_blank: clear}
+      custom:
+        Lifecycle: {from: label, map: {"1": Lead, "2": Customer}}
+"""
+
+
+class House:
+    """A log in a directory, and configurations beside it."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+        self.url = f"sqlite:///{directory / 'log.db'}"
+
+    def config(self, text: str) -> Config:
+        """Load a configuration."""
+        return load(environment(self.directory, text), env_file=self.directory / "no.env", need_api_key=False)
+
+    async def fill(self, work: Callable[[Store, Clock], Awaitable[Any]]) -> None:
+        """Write the log as a service does, and leave it."""
+        store = Store(self.url)
+        try:
+            await store.migrate()
+            await store.accounts.ensure(["default"], now=Clock()())
+            await work(store, Clock())
+        finally:
+            await store.close()
+
+    async def log(self, *changes: Change, source: str = "pipedrive") -> None:
+        """Log changes as one request."""
+        await self.fill(lambda store, clock: receive(store, clock, *changes, source=source))
+
+    async def backtest(
+        self,
+        candidate: str,
+        *,
+        present: str = PRESENT,
+        source: str | None = None,
+        last: int = 100_000,
+        **how: Any,  # noqa: ANN401  # as Backtest
+    ) -> Report:
+        """Compare two configurations over the log."""
+        old, new = self.config(present), self.config(candidate)
+        how = {"then": False, "examples": 5, "show": shortened, **how}
+        history = await History.open(self.url)
+        try:
+            stretch = await history.newest(last, source=source)
+            return await Backtest(old.sources, new.sources, **how).run(history, stretch, progress=lambda _: None)
+        finally:
+            await history.close()
+
+
+@pytest.fixture
+def house(tmp_path: Path) -> House:
+    return House(tmp_path)
+
+
+def person(number: int, **values: Json) -> Change:
+    """A change of a person with a title and a label."""
+    given: dict[str, Json] = {"first_name": "Amara", "job_title": f"Analyst {number}", "label": "1", **values}
+    return change(f"pd-{number}", str(1000 + number), values=given)
+
+
+def found(report: Report, target: str, source: str = "pipedrive") -> dict[str, int]:
+    """The differences of a field by their words, and how often each."""
+    field = report.sources[source].fields.get(target)
+    return {} if field is None else {difference.value: tally.count for difference, tally in field.differences.items()}
+
+
+def fates(report: Report, source: str = "pipedrive") -> dict[tuple[str, str], int]:
+    """How many changes have another fate, by both."""
+    return {(one.before.value, one.after.value): one.tally.count for one in report.sources[source].fates.values()}
+
+
+def with_rule(old: str, new: str) -> str:
+    """The present configuration with one line written otherwise."""
+    assert old in PRESENT
+    return PRESENT.replace(old, new)
+
+
+async def test_one_field_of_ten_thousand_changes_is_found_exactly(house: House) -> None:
+    """Seven people have a title with a double space in it; the candidate mends these and nothing else."""
+    odd = {512, 513, 1024, 4999, 5000, 9998, 9999}
+
+    async def ten_thousand(store: Store, clock: Clock) -> None:
+        for first in range(0, 10_000, 500):
+            batch = [
+                person(number, job_title="Head  of Data" if number in odd else f"Analyst {number}")
+                for number in range(first, first + 500)
+            ]
+            await receive(store, clock, *batch)
+
+    await house.fill(ten_thousand)
+    before = fingerprint(house.directory)
+    candidate = with_rule("transform: [trim]}", 'transform: [trim, {replace: {from: "  ", to: " "}}]}')
+    report = await house.backtest(candidate, examples=100)
+    assert (report.events, report.differ, report.differs) == (10_000, len(odd), True)
+    assert found(report, "title") == {"sent differently": len(odd)}
+    fields = report.sources["pipedrive"].fields
+    assert [name for name in fields if fields[name].differences] == ["title"]
+    assert (fields["title"].same, fields["first_name"].same) == (10_000 - len(odd), 10_000)
+    examples = fields["title"].differences[Difference.DIFFERENT].examples
+    assert {example.object_id for example in examples} == {str(1000 + number) for number in odd}
+    assert {(example.old, example.new) for example in examples} == {("Head  of Data", "Head of Data")}
+    assert {example.rule for example in examples} == {"job_title | trim | replace"}
+    assert fingerprint(house.directory) == before
+    assert "log.db" in before
+    assert not any(name.startswith("log.db-") for name in before)
+
+
+async def test_beside_a_service_that_has_the_log_nothing_is_written_either(house: House) -> None:
+    await house.log(person(1))
+    store = Store(house.url)
+    store.lock()
+    await receive(store, Clock(), person(2))
+    before = fingerprint(house.directory)
+    report = await house.backtest(with_rule("from: job_title, transform: [trim]", "const: Analyst"))
+    assert (report.events, fingerprint(house.directory)) == (2, before)
+    await receive(store, Clock(), person(3))
+    await store.close()
+
+
+def fingerprint(directory: Path) -> dict[str, str]:
+    """Every file of the log by its content; SQLite's index of its own log is no content."""
+    files = [path for path in directory.glob("log.db*") if not path.name.endswith("-shm")]
+    return {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
+
+
+TITLE = "title: {from: job_title, transform: [trim]}"
+LIFECYCLE = 'Lifecycle: {from: label, map: {"1": Lead, "2": Customer}}'
+FIELDS: dict[str, tuple[str, str, dict[str, Json], str, dict[str, int], str | None]] = {
+    # the line of now, that of the candidate, the record, the field, what differs, why
+    "another value": (TITLE, "title: {const: Analyst}", {}, "title", {"sent differently": 1}, None),
+    "another type": (
+        LIFECYCLE,
+        "Lifecycle: {from: label, transform: [to_int]}",
+        {},
+        "custom.Lifecycle",
+        {"sent differently": 1},
+        None,
+    ),
+    "set where it was missing": (TITLE, TITLE, {}, "title", {}, None),
+    "newly set": (
+        TITLE,
+        "title: {from: [job_title, first_name]}",
+        {"job_title": None},
+        "title",
+        {"newly set": 1},
+        None,
+    ),
+    "newly set by a new rule": (TITLE, f"{TITLE}\n      twitter: first_name", {}, "twitter", {"newly set": 1}, None),
+    "set where it was cleared": (
+        "notes: {from: notes, on_blank: clear}",
+        "notes: {const: none}",
+        {"notes": ""},
+        "notes",
+        {"sent differently": 1},
+        None,
+    ),
+    "newly cleared": (
+        TITLE,
+        "title: {from: notes, on_blank: clear}",
+        {"notes": " "},
+        "title",
+        {"newly cleared": 1},
+        "blank",
+    ),
+    "cleared where it was left out": (
+        TITLE,
+        "title: {from: job_title, on_null: clear}",
+        {"job_title": None},
+        "title",
+        {"newly cleared": 1},
+        "null",
+    ),
+    "left out, as missing": (TITLE, "title: position", {}, "title", {"newly left out": 1}, "missing"),
+    "left out, by when": (
+        TITLE,
+        'title: {from: job_title, when: {field: label, equals: "2"}}',
+        {},
+        "title",
+        {"newly left out": 1},
+        "when does not hold",
+    ),
+    "left out, without a rule": (TITLE, "title: false", {}, "title", {"newly left out": 1}, "it has no rule any more"),
+    "left out where it was cleared": (
+        "notes: {from: notes, on_blank: clear}",
+        "notes: notes",
+        {"notes": ""},
+        "notes",
+        {"newly left out": 1},
+        "blank",
+    ),
+    "newly fails": (
+        TITLE,
+        "title: {from: job_title, transform: [to_int]}",
+        {},
+        "title",
+        {"newly fails": 1},
+        "to_int: found text that is not a whole number",
+    ),
+    "fails no longer": (
+        LIFECYCLE,
+        LIFECYCLE.replace("}}", "}, default: Other}"),
+        {"label": "7"},
+        "custom.Lifecycle",
+        {"no longer fails": 1},
+        "map: found a value without an entry",
+    ),
+    "cleared in both": (TITLE, "title: first_name", {"notes": ""}, "notes", {}, None),
+}
+
+
+@pytest.mark.parametrize("case", FIELDS)
+async def test_each_way_that_a_field_can_differ_is_told_with_its_reason(case: str, house: House) -> None:
+    now, then, values, target, expected, reason = FIELDS[case]
+    await house.log(person(1, **values))
+    report = await house.backtest(with_rule(now, then))
+    assert found(report, target) == expected
+    tally = report.sources["pipedrive"].fields[target].differences if expected else {}
+    for one in tally.values():
+        assert [told.startswith(reason or "?") for told in one.reasons] == [True] * (reason is not None)
+        (example,) = one.examples
+        assert (example.object_id, example.reason) == ("1001", next(iter(one.reasons), None))
+    assert report.differs == (now != then)
+
+
+async def test_what_both_leave_out_or_fail_on_is_no_difference(house: House) -> None:
+    await house.log(person(1, job_title=None, label="7"))
+    report = await house.backtest(with_rule(TITLE, "title: position"))
+    fields = report.sources["pipedrive"].fields
+    assert (fields["title"].left_out, fields["custom.Lifecycle"].failing, fields["first_name"].same) == (1, 1, 1)
+    assert (report.differ, report.differs) == (0, False)
+
+
+WHEN = '    when: {field: label, equals: "2"}\n    mapping:\n'
+DELETED = "    on_deleted: {custom: {CRM status: {const: Deleted}}}\n    mapping:\n"
+ORIGIN = "    ignore: {origin: [IMPORT]}\n    mapping:\n"
+GONE = change("gone", action=Action.DELETED, ignored="deleted in the CRM")
+SURVIVED = replace(GONE, merged_into="452", ignored=None)
+OTHER_OBJECT = change("deal", object_type="deal", ignored="object type deal")
+BY_IMPORT = replace(person(1), origin="IMPORT")
+KEPT_OUT = replace(BY_IMPORT, ignored="origin IMPORT is ignored by the configuration")
+ERASED = change("erased", action=Action.PRIVACY_DELETED)
+FATES: dict[str, tuple[str, str, Change, dict[tuple[str, str], int], str | None]] = {
+    "newly filtered": (PRESENT, WHEN, person(1), {("sent", "filtered"): 1}, "filtered out by `when`"),
+    "no longer filtered": (WHEN, PRESENT, person(1), {("filtered", "sent"): 1}, "filtered out by `when`"),
+    "newly ignored": (
+        PRESENT,
+        ORIGIN,
+        BY_IMPORT,
+        {("sent", "ignored"): 1},
+        "origin IMPORT is ignored by the configuration",
+    ),
+    "no longer ignored": (
+        ORIGIN,
+        PRESENT,
+        KEPT_OUT,
+        {("ignored", "sent"): 1},
+        "origin IMPORT is ignored by the configuration",
+    ),
+    "a deletion newly told": (PRESENT, DELETED, GONE, {("ignored", "sent"): 1}, "deleted in the CRM"),
+    "a deletion no longer told": (
+        DELETED,
+        PRESENT,
+        replace(GONE, ignored=None),
+        {("sent", "ignored"): 1},
+        "deleted in the CRM",
+    ),
+    "a deletion by a merge": (PRESENT, DELETED, SURVIVED, {}, None),
+    "no contact": (PRESENT, DELETED, OTHER_OBJECT, {}, None),
+    "a privacy deletion": (PRESENT, DELETED, ERASED, {}, None),
+}
+
+
+@pytest.mark.parametrize("case", FATES)
+async def test_each_way_that_a_changes_fate_can_differ_is_told_with_its_reason(case: str, house: House) -> None:
+    now, then, logged, expected, reason = FATES[case]
+    await house.log(logged)
+    report = await house.backtest(_whole(then), present=_whole(now))
+    assert fates(report) == expected
+    for one in report.sources["pipedrive"].fates.values():
+        assert one.tally.reasons == {reason: 1}
+        assert [example.reason for example in one.tally.examples] == [reason]
+    assert report.differ == len(expected)
+
+
+def _whole(part: str) -> str:
+    """The present configuration, or with a part put before its mapping."""
+    return part if part.startswith("sources") else PRESENT.replace("    mapping:\n", part)
+
+
+async def test_a_change_that_newly_cannot_be_mapped_says_by_which_fields(house: House) -> None:
+    await house.log(person(1))
+    report = await house.backtest(with_rule('"1": Lead', '"3": Lead'))
+    assert fates(report) == {("sent", "fails"): 1}
+    (one,) = report.sources["pipedrive"].fates.values()
+    assert [told.partition(";")[0] for told in one.tally.reasons] == [
+        "custom.Lifecycle: map: found a value without an entry"
+    ]
+
+
+async def test_a_change_that_has_nothing_to_say_any_more_is_told(house: House) -> None:
+    await house.log(change("a", values={"label": "2"}))
+    report = await house.backtest(with_rule(f"      custom:\n        {LIFECYCLE}\n", ""))
+    assert fates(report) == {("sent", "nothing to send"): 1}
+    assert report.sources["pipedrive"].gone_fields == ("custom.Lifecycle",)
+
+
+async def test_the_same_rules_are_no_difference_and_are_not_mapped(house: House) -> None:
+    await house.log(person(1), person(2))
+    report = await house.backtest("# a comment\n" + PRESENT)
+    assert (report.differs, report.sources["pipedrive"].same_rules, report.sources["pipedrive"].fields) == (
+        False,
+        2,
+        {},
+    )
+
+
+async def test_fields_and_sources_that_are_new_or_gone_are_a_difference_even_without_a_change(house: House) -> None:
+    await house.log()
+    second = PRESENT.partition("\n")[2].replace("  pipedrive:", "  sales:", 1)
+    report = await house.backtest(with_rule(TITLE, "twitter: twitter\n      title: false") + second)
+    tally = report.sources["pipedrive"]
+    assert (tally.new_fields, tally.gone_fields, report.differs) == (("twitter",), ("title",), True)
+    assert (report.sources["sales"].present, report.sources["sales"].candidate) == (False, True)
+    back = await house.backtest(PRESENT, present=PRESENT + second)
+    assert (back.sources["sales"].candidate, back.differs) == (False, True)
+
+
+async def test_changes_of_a_source_that_is_in_neither_configuration_are_only_counted(house: House) -> None:
+    await house.log(person(1), source="closed-down")
+    report = await house.backtest(PRESENT)
+    assert (report.sources["closed-down"].events, report.differs) == (1, False)
+
+
+async def test_only_one_source_is_looked_at_where_it_is_named(house: House) -> None:
+    second = PRESENT.partition("\n")[2].replace("  pipedrive:", "  sales:", 1)
+    await house.log(person(1))
+    await house.log(person(2), person(3), source="sales")
+    candidate = with_rule(TITLE, "title: first_name") + second
+    report = await house.backtest(candidate, present=PRESENT + second, source="sales")
+    assert (list(report.sources), report.events, report.differs) == (["sales"], 2, False)
+
+
+async def test_a_payload_that_has_aged_out_is_counted_and_not_mapped(house: House) -> None:
+    async def aged(store: Store, clock: Clock) -> None:
+        await receive(store, clock, person(1), person(2))
+        await by_hand(store, update(events).where(events.c.id == 1).values(change=None))
+
+    await house.fill(aged)
+    report = await house.backtest(with_rule(TITLE, "title: first_name"))
+    assert (report.sources["pipedrive"].aged_out, found(report, "title")) == (1, {"sent differently": 1})
+
+
+async def test_against_then_each_change_is_held_against_the_rules_that_mapped_it(house: House) -> None:
+    """Two changes were mapped by two versions, of which one did what the candidate does; a third was not mapped yet."""
+
+    async def mapped_by_versions(store: Store, clock: Clock) -> None:
+        for number, version in enumerate(["aaaaaaaaaaaa", "bbbbbbbbbbbb", "cccccccccccc"], 1):
+            await receive(store, clock, person(number))
+            await finish(store, clock, await claim_one(store, clock), config_version=version)
+        await receive(store, clock, person(4), replace(KEPT_OUT, dedup_key="pd-5"))
+        for version, text in {"aaaaaaaaaaaa": PRESENT, "bbbbbbbbbbbb": candidate}.items():
+            rules = house.config(text).sources["pipedrive"].rules.document
+            await store.configurations.keep(version, {"pipedrive": rules}, now=clock())
+
+    candidate = with_rule(TITLE, "title: first_name")
+    await house.fill(mapped_by_versions)
+    report = await house.backtest(candidate, then=True)
+    tally = report.sources["pipedrive"]
+    assert (found(report, "title"), tally.same_rules, tally.unstamped) == ({"sent differently": 1}, 1, 2)
+    assert fates(report) == {("ignored", "sent"): 1}, "that was kept out then, and would be let in"
+    assert (tally.events, tally.differ) == (5, 2)
+
+
+HELPDESK = """\
+sources:
+  helpdesk:
+    preset: generic
+    auth: {verify: {scheme: token, token: "${HELPDESK_SECRET}", header: X-Token}}
+    parse: {format: json, event_id: id, object_id: contact.id, occurred_at: at, values: contact}
+    resolve: [link, {email: email}]
+    mapping: {first_name: first_name, title: title}
+"""
+
+
+def ticket(number: int, body: bytes | None = None) -> Arrival:
+    """A request of a helpdesk with one contact in it, as it was parsed by the configuration above."""
+    document = (
+        b'{"id": "t-%d", "at": "2026-03-02T09:00:00Z", "contact": {"id": 7, "first_name": "Amara"}, "team": "NW"}'
+    )
+    url = "https://hooks.northwind.example/webhooks/helpdesk"
+    request = InboundRequest("POST", url, {"content-type": "application/json"}, body or document % number)
+    logged = change(f"t-{number}", "7", object_type="contact", values={"id": 7, "first_name": "Amara"})
+    return arrival(logged, at=Clock()(), source="helpdesk", request=request)
+
+
+async def test_another_way_of_reading_is_tried_on_the_kept_requests(house: House) -> None:
+    """``values`` moves to the whole document, so that the team can be mapped."""
+
+    async def tickets(store: Store, clock: Clock) -> None:
+        del clock
+        for number in (1, 2, 3):
+            await store.intake.append(ticket(number))
+        await store.intake.append(ticket(4, b'{"id": "t-4"}'))
+        await store.intake.append(ticket(5, b'{"id": "t-9", "contact": {"id": 7, "first_name": "Amara"}}'))
+        await by_hand(store, update(requests).where(requests.c.id == _request_of(3)).values(raw=None))
+
+    candidate = (
+        HELPDESK.replace(", values: contact", "")
+        .replace("title: title", "title: team")
+        .replace("first_name: first_name", "first_name: contact.first_name")
+    )
+    await house.fill(tickets)
+    report = await house.backtest(candidate, present=HELPDESK)
+    tally = report.sources["helpdesk"]
+    assert (tally.parsed_again, tally.request_gone, tally.events) == (True, 1, 5)
+    assert found(report, "title", "helpdesk") == {"newly set": 2}
+    assert fates(report, "helpdesk") == {("sent", "unreadable"): 1}
+    (unread,) = tally.fates[Fate.SENT, Fate.UNREADABLE].tally.reasons
+    assert unread.startswith("malformed: ")
+
+
+def _request_of(event_id: int) -> ScalarSelect[int]:
+    return select(events.c.request_id).where(events.c.id == event_id).scalar_subquery()
+
+
+HUBSPOT = """\
+sources:
+  hubspot:
+    preset: hubspot
+    auth: {secret: "${HUBSPOT_SECRET}"}
+    read_back: {token: "${HUBSPOT_SECRET}"}
+    mapping: {first_name: firstname, title: jobtitle, phone: phone}
+"""
+
+
+def property_change(number: int, **values: Json) -> Change:
+    """A property of a person, as HubSpot tells it, and not what else changed."""
+    return change(f"hs-{number}", str(number), object_type="contact", values=values, thin=True)
+
+
+async def test_fields_of_a_record_that_would_be_read_back_are_not_judged(house: House) -> None:
+    """Neither what the event does not say, nor therefore whether there is anything to send in the end."""
+    await house.log(property_change(1, jobtitle="CFO"), property_change(2, phone="1"), source="hubspot")
+    candidate = HUBSPOT.replace("title: jobtitle", "title: {from: jobtitle, transform: [lower]}, twitter: handle")
+    report = await house.backtest(candidate, present=HUBSPOT)
+    tally = report.sources["hubspot"]
+    assert (found(report, "title", "hubspot"), fates(report, "hubspot")) == ({"sent differently": 1}, {})
+    assert (tally.would_read, tally.fields["title"].unjudged, tally.fields["twitter"].unjudged) == (2, 1, 2)
+    filtered = HUBSPOT.replace("    mapping", "    when: {field: country, equals: GB}\n    mapping")
+    hidden = (await house.backtest(filtered, present=HUBSPOT)).sources["hubspot"]
+    assert (hidden.would_read, hidden.differ, fates(report, "hubspot")) == (2, 0, {})
+
+
+async def test_without_read_back_a_thin_change_is_judged_as_it_is(house: House) -> None:
+    await house.log(property_change(1, jobtitle="CFO"), source="hubspot")
+    alone = HUBSPOT.replace('    read_back: {token: "${HUBSPOT_SECRET}"}\n', "")
+    report = await house.backtest(alone.replace("title: jobtitle", "title: false"), present=alone)
+    assert (fates(report, "hubspot"), report.sources["hubspot"].would_read) == ({("sent", "nothing to send"): 1}, 0)
+
+
+async def test_reasons_are_counted_apart_only_up_to_a_bound(house: House) -> None:
+    candidate = with_rule("    mapping:", "    ignore: {actor: [%s]}\n    mapping:")
+    names = [f"u{number}" for number in range(REASONS_MAX + 3)]
+    await house.log(*(replace(person(number), actor=name) for number, name in enumerate(names)))
+    report = await house.backtest(candidate.replace("%s", ", ".join(names)))
+    tally = report.sources["pipedrive"].fates[Fate.SENT, Fate.IGNORED].tally
+    assert (tally.count, len(tally.reasons), tally.reasons[OTHER_REASONS]) == (REASONS_MAX + 3, REASONS_MAX + 1, 3)
+
+
+async def test_examples_are_bounded_and_their_values_masked_or_shortened_as_asked(house: House) -> None:
+    await house.log(*(person(number, job_title="Head of Data " * 200) for number in range(4)))
+    candidate = with_rule(TITLE, "title: {from: job_title, transform: [upper]}")
+    long = (await house.backtest(candidate, examples=2)).sources["pipedrive"].fields["title"]
+    examples = long.differences[Difference.DIFFERENT].examples
+    assert len(examples) == 2
+    assert all(len(str(example.new)) == 1001 and str(example.new).endswith("…") for example in examples)
+    hidden = (await house.backtest(candidate, show=masked)).sources["pipedrive"].fields["title"]
+    (first, *_) = hidden.differences[Difference.DIFFERENT].examples
+    assert "HEAD" not in str(first)
+    assert "Head" not in str([first.old, first.new, first.trace])
+    assert str(first.new).startswith("H••• •• D••• ")
+    none = (await house.backtest(candidate, examples=0)).sources["pipedrive"].fields["title"]
+    assert (none.differences[Difference.DIFFERENT].count, none.differences[Difference.DIFFERENT].examples) == (4, [])
+
+
+@pytest.mark.parametrize(
+    "logged",
+    [
+        person(1),
+        person(1, label="7"),
+        person(1, label="2"),
+        change("empty"),
+        replace(GONE, ignored=None),
+        SURVIVED,
+        change("merged", action=Action.MERGED, values={"first_name": "Amara"}),
+    ],
+)
+@pytest.mark.parametrize("text", [PRESENT, _whole(WHEN), _whole(DELETED)])
+def test_a_change_has_the_fate_that_delivering_it_gives_it(logged: Change, text: str, house: House) -> None:
+    """The backtest keeps the traces that delivering throws away; what becomes of the change must be the same."""
+    rules = house.config(text).sources["pipedrive"].rules
+    made = make(rules, logged)
+    event = Event(1, "pipedrive", Clock()(), 1, logged)
+    settled = translate(rules, [event])
+    assert (made.fate is Fate.SENT) == bool(settled.mapped)
+    if settled.mapped:
+        ((_, mapped),) = settled.mapped
+        assert mapped.fields == {one.target: one.value for one in made.traces if one.result in {"set", "clear"}}
+    else:
+        (end,) = settled.ended
+        assert (end.state == "dead") == (made.fate is Fate.FAILED)
+        assert made.fate is Fate.FAILED or str(end.reason).split(" ")[0] == made.reason.split(" ")[0]
