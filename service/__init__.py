@@ -11,12 +11,15 @@ The storeys, top to bottom; a room imports only from those below its own (``lint
 
 cli         operator verbs
 main        composition root: everything is built here, from settings
+reload      a changed configuration comes into force, or is refused
+clients     whom the service calls, as what is in force needs them
 web         HTTP in: webhooks, health        worker   the loop that claims due deliveries
 config      environment and mapping file → validated values
 operations  what an operator asks for that is more than one call
 pipeline    the two journeys, step by step
 resolver    which ChartMogul contact is this?      limiter  a turn for each call to ChartMogul
 sources     one file per CRM: verify, parse  mapping  CRM fields → ChartMogul fields
+shadow      what would have been sent, where nothing is
 coalesce    many events → one patch          retry    outcome → verdict
 store       the log: every SQL statement     chartmogul  the only code that talks to ChartMogul
 readback    the CRM's present record, where its events are thin; the only code that talks to CRMs

@@ -10,9 +10,10 @@ import secrets
 import signal
 import socket
 import sys
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -22,18 +23,21 @@ import uvicorn
 from fastapi import FastAPI
 from sqlalchemy import make_url
 
-from service import __version__, chartmogul
+from service import __version__
 from service.chartmogul import ChartMogul
+from service.clients import Clients
 from service.conclusion import Policy
 from service.config import Config
-from service.config.settings import Account, Settings
+from service.config.settings import Settings
 from service.errors import ServiceError, StoreError, StoreUnavailable
-from service.limiter import Limiter
 from service.operations.retention import Keep, sweep
 from service.pipeline import InForce, Pipeline
-from service.readback.client import READ_TIMEOUT_S, ReadBack
+from service.readback.client import ReadBack
+from service.reload import Reload, keep
 from service.resolver import Resolver
 from service.store import Store
+from service.web.access import Access
+from service.web.api import Admin, admin_routes
 from service.web.health import Health, health_routes
 from service.web.hooks import Front, Hooks
 from service.web.problems import problem_handlers
@@ -61,15 +65,29 @@ def real_clock() -> datetime:
 
 @dataclass(frozen=True, slots=True)
 class Service:
-    """What a configuration makes: the parts that live as long as the process."""
+    """The parts that live as long as the process; what is in force among them may be replaced."""
 
-    config: Config
     store: Store
     pipeline: Pipeline
     worker: Worker
-    sinks: dict[str, ChartMogul]
-    readbacks: dict[str, ReadBack]
+    clients: Clients
+    reload: Reload
     clock: Callable[[], datetime]
+
+    @property
+    def config(self) -> Config:
+        """The configuration in force."""
+        return self.reload.running
+
+    @property
+    def sinks(self) -> Mapping[str, ChartMogul]:
+        """The ChartMogul accounts that are delivered to, by name."""
+        return self.clients.sinks
+
+    @property
+    def readbacks(self) -> Mapping[str, ReadBack]:
+        """The clients of the CRMs whose records are read back, by source."""
+        return self.pipeline.in_force.readbacks
 
 
 def open_store(settings: Settings) -> Store:
@@ -90,57 +108,42 @@ def build(config: Config, *, clock: Callable[[], datetime] = real_clock) -> Serv
     """Build every part from a configuration. Nothing is connected, started or written yet."""
     settings = config.settings
     store = open_store(settings)
-    used = {configured.account for configured in config.sources.values()}
-    accounts = {name: account for name, account in settings.accounts.items() if name in used}
-    limiters = {
-        name: Limiter(name, store.accounts, rate_per_s=account.rate_per_s, parallel=account.parallel, clock=clock)
-        for name, account in accounts.items()
-    }
-    sinks = {name: _sink(account, settings, limiters[name]) for name, account in accounts.items()}
-    policy = Policy(
-        retry_for=timedelta(seconds=settings.retry_for_s),
-        late=timedelta(seconds=settings.read_timeout_s),
-        clear_with="" if settings.clear_with == "blank" else None,
-    )
-    readbacks = _readbacks(config, clock)
+    clients = Clients(settings, store.accounts, clock=clock)
+    parallel = clients.parallel(config.sources)
     pipeline = Pipeline(
         store=store,
-        in_force=InForce(config.version, config.sources, readbacks),
-        sinks=sinks,
-        resolver=Resolver(sinks),
-        policy=policy,
+        in_force=InForce(config.version, config.sources, clients.readbacks(config.sources)),
+        sinks=clients.sinks,
+        resolver=Resolver(clients.sinks),
+        policy=_policy(settings),
         clock=clock,
         chance=random.random,
     )
     worker = Worker(
         pipeline,
         store,
-        parallel={name: account.parallel for name, account in accounts.items()},
-        stop_waiting=[
-            *(limiter.stop for limiter in limiters.values()),
-            *(readback.stop for readback in readbacks.values()),
-        ],
+        parallel=parallel,
+        stop_waiting=[clients.stop],
         owner=f"{socket.gethostname()[:40]}:{os.getpid()}:{secrets.token_hex(4)}",
         lease=timedelta(seconds=settings.lease_s),
         clock=clock,
     )
-    return Service(config, store, pipeline, worker, sinks, readbacks, clock)
+    after = partial(_after_change, worker)
+    reload = Reload(config, store=store, pipeline=pipeline, worker=worker, clients=clients, after=after, clock=clock)
+    return Service(store, pipeline, worker, clients, reload, clock)
 
 
-def _readbacks(config: Config, clock: Callable[[], datetime]) -> dict[str, ReadBack]:
-    """Build the clients of the CRMs whose records are read back, by source."""
-    settings = config.settings
-    return {
-        name: ReadBack(
-            configured.reader,
-            fields=configured.needs,
-            connect_timeout_s=settings.connect_timeout_s,
-            read_timeout_s=min(settings.read_timeout_s, READ_TIMEOUT_S),
-            clock=clock,
-        )
-        for name, configured in config.sources.items()
-        if configured.reader is not None
-    }
+async def _after_change(worker: Worker) -> None:
+    """Begin what follows once something new is in force, at the start and after each reload: what waits is tried."""
+    worker.wake()
+
+
+def _policy(settings: Settings) -> Policy:
+    return Policy(
+        retry_for=timedelta(seconds=settings.retry_for_s),
+        late=timedelta(seconds=settings.read_timeout_s),
+        clear_with="" if settings.clear_with == "blank" else None,
+    )
 
 
 def create_app(config: Config, *, clock: Callable[[], datetime] = real_clock) -> FastAPI:
@@ -149,20 +152,18 @@ def create_app(config: Config, *, clock: Callable[[], datetime] = real_clock) ->
     health = Health(
         store=service.store,
         delivering=lambda: service.worker.alive,
-        sources=config.sources,
         version=__version__,
-        config_version=config.version,
-        reading=lambda: {name: one.trouble for name, one in service.readbacks.items() if one.trouble is not None},
+        in_force=lambda: service.pipeline.in_force,
+        refused=lambda: service.reload.refused,
+        needs_restart=lambda: service.reload.needs_restart,
         clock=clock,
     )
 
     @contextlib.asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
         async with contextlib.AsyncExitStack() as stack:
-            for sink in service.sinks.values():
-                await stack.enter_async_context(sink)
-            for readback in service.readbacks.values():
-                await stack.enter_async_context(readback)
+            stack.enter_context(_reloading_on_hangup(service.reload))
+            stack.push_async_callback(service.clients.close)
             stack.push_async_callback(service.store.close)
             migrated = await _prepare(service)
             flusher = asyncio.create_task(_flush_refusals(service.store))
@@ -171,6 +172,9 @@ def create_app(config: Config, *, clock: Callable[[], datetime] = real_clock) ->
             stack.push_async_callback(_end, sweeper)
             await service.worker.start()
             stack.push_async_callback(service.worker.stop)
+            await _after_change(service.worker)
+            watch = asyncio.create_task(service.reload.watch())
+            stack.push_async_callback(_end, watch)
             health.ready = True
             log.info("started", version=__version__, store=service.store.engine, migrated=migrated)
             yield
@@ -190,7 +194,6 @@ def create_app(config: Config, *, clock: Callable[[], datetime] = real_clock) ->
     hooks = Hooks(
         pipeline=service.pipeline,
         refusals=service.store.refusals,
-        sources=config.sources,
         public_url=config.settings.public_url,
         body_max_bytes=config.settings.body_max_bytes,
         wake=service.worker.wake,
@@ -198,8 +201,39 @@ def create_app(config: Config, *, clock: Callable[[], datetime] = real_clock) ->
     )
     app.hooks = hooks
     app.include_router(health_routes(health))
+    if (token := config.settings.admin_token) is not None:
+        app.include_router(admin_routes(_admin(service), Access(token, clock=clock)))
     app.state.service = service
     return app
+
+
+def _admin(service: Service) -> Admin:
+    return Admin(
+        store=service.store,
+        in_force=lambda: service.pipeline.in_force,
+        reload=service.reload.now,
+        refused=lambda: service.reload.refused,
+    )
+
+
+@contextlib.contextmanager
+def _reloading_on_hangup(reload: Reload) -> Iterator[None]:
+    """Reload at SIGHUP, where the platform has it and the loop takes it; but stop if it was the terminal that went."""
+    attended = sys.stderr.isatty()
+
+    def hung_up() -> None:
+        if attended and not sys.stderr.isatty():
+            signal.raise_signal(signal.SIGTERM)
+        else:
+            reload.ask()
+
+    number, loop = getattr(signal, "SIGHUP", None), asyncio.get_running_loop()
+    with contextlib.ExitStack() as stack:
+        with contextlib.suppress(NotImplementedError, RuntimeError, ValueError):
+            if number is not None:
+                loop.add_signal_handler(number, hung_up)
+                stack.callback(loop.remove_signal_handler, number)
+        yield
 
 
 def run_server(config: Config) -> int:
@@ -213,6 +247,8 @@ def run_server(config: Config) -> int:
     except ServiceError as error:
         log.critical("cannot_start", cause=error.cause, hint=error.hint)
         return 1
+    if hasattr(signal, "SIGHUP"):  # until it means something, it must not end us
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)
     server = uvicorn.Server(
         uvicorn.Config(
             app,
@@ -287,26 +323,11 @@ async def _prepare(service: Service) -> bool:
     try:
         service.store.lock()
         migrated = await service.store.migrate()
-        now = service.clock()
-        await service.store.accounts.ensure(service.sinks, now=now)
-        rules = {name: source.rules.document for name, source in service.config.sources.items()}
-        await service.store.configurations.keep(service.config.version, rules, now=now)
+        await keep(service.store, service.config, now=service.clock())
     except StoreError as error:
         log.critical("cannot_start", cause=error.cause, hint=error.hint)
         raise
     return migrated
-
-
-def _sink(account: Account, settings: Settings, limiter: Limiter) -> ChartMogul:
-    proxy = settings.chartmogul_proxy
-    return ChartMogul(
-        chartmogul.Account(account.name, account.api_key, account.parallel),
-        base_url=settings.chartmogul_base_url,
-        turn=limiter.turn,
-        connect_timeout_s=settings.connect_timeout_s,
-        read_timeout_s=settings.read_timeout_s,
-        proxy=None if proxy is None else proxy.get_secret_value(),
-    )
 
 
 async def _flush_refusals(store: Store) -> None:

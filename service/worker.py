@@ -47,7 +47,7 @@ class Worker:
     ) -> None:
         self._pipeline = pipeline
         self._store = store
-        self._parallel = parallel
+        self._parallel = dict(parallel)
         self._stop_waiting = stop_waiting
         self._owner = owner
         self._lease = lease
@@ -70,6 +70,16 @@ class Worker:
         """Say whether the loop runs."""
         return self._loop is not None and not self._loop.done()
 
+    @property
+    def underway(self) -> frozenset[asyncio.Task[None]]:
+        """The deliveries that have begun and not ended; none takes longer than its lease."""
+        return frozenset[asyncio.Task[None]]().union(*self._running.values())
+
+    def serve(self, account: str, parallel: int) -> None:
+        """Deliver to an account too, from now on, with so many calls at a time."""
+        self._parallel[account] = parallel
+        self._running.setdefault(account, set())
+
     async def start(self) -> None:
         """Take back what a former life left behind, and begin to deliver."""
         await self._store.deliveries.reclaim(now=self._clock(), everything=self._store.embedded)
@@ -87,7 +97,7 @@ class Worker:
             stop()
         late_at = time.monotonic() + self._stop_s
         await _end({self._loop} if self._loop is not None else set(), self._stop_s)
-        await _end(set().union(*self._running.values()), max(0.0, late_at - time.monotonic()))
+        await _end(set(self.underway), max(0.0, late_at - time.monotonic()))
 
     async def _run(self) -> None:
         while not self._stopping:
@@ -108,7 +118,7 @@ class Worker:
     async def _claim(self) -> float:
         """Claim what is due for every account with room for it; return for how long nothing more will be."""
         wait_s = POLL_S
-        for account, running in self._running.items():
+        for account, running in list(self._running.items()):  # one may be added while we claim
             most = self._parallel[account] * AHEAD
             room = most - len(running)
             if room * 2 < most:

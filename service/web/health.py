@@ -10,23 +10,26 @@ from fastapi.responses import Response
 
 from service import retry
 from service.errors import StoreError
-from service.model import Outcome
 from service.pace import share_at
-from service.pipeline import ConfiguredSource
+from service.pipeline import ConfiguredSource, InForce
+from service.readback.client import ReadBack
 from service.store import Store
 from service.store.accounts import AccountState
 from service.store.ledger import Backlog
+from service.web.api import Refused
 
 LATE_S: Final = 900.0
 """A change that waits longer than this is worth a warning."""
 REFUSED_LATELY: Final = timedelta(hours=1)
 """A refusal is worth a warning for this long, unless the source was heard since."""
+FAULTS_SHOWN: Final = 20
+"""Faults of a refused configuration that the report lists."""
 
 
 class Health:
     """What the health endpoints say. ``ready`` is set by the lifespan.
 
-    ``reading`` names the sources whose records cannot be read back now, and why.
+    ``refused`` is a configuration that waits to be mended, ``needs_restart`` names the settings that wait for that.
     """
 
     def __init__(
@@ -34,18 +37,18 @@ class Health:
         *,
         store: Store,
         delivering: Callable[[], bool],
-        sources: Mapping[str, ConfiguredSource],
         version: str,
-        config_version: str,
-        reading: Callable[[], Mapping[str, Outcome]],
+        in_force: Callable[[], InForce],
+        refused: Callable[[], Refused | None],
+        needs_restart: Callable[[], Sequence[str]],
         clock: Callable[[], datetime],
     ) -> None:
         self._store = store
-        self._reading = reading
         self._delivering = delivering
-        self._sources = sources
         self._version = version
-        self._config_version = config_version
+        self._in_force = in_force
+        self._refused = refused
+        self._needs_restart = needs_restart
         self._clock = clock
         self.ready = False
 
@@ -61,12 +64,13 @@ class Health:
 
     async def report(self) -> dict[str, Any]:
         """Say how everything stands. ``status`` is the worst of what the reasons tell: ok, warn or fail."""
-        now = self._clock()
+        now, in_force, refused = self._clock(), self._in_force(), self._refused()
         report: dict[str, Any] = {
             "status": "fail",
             "reasons": [],
             "version": self._version,
-            "config_version": self._config_version,
+            "config_version": in_force.version,
+            "config_refused": None if refused is None else _waiting(refused),
             "store": self._store.engine,
         }
         unready = await self.unready()
@@ -82,14 +86,15 @@ class Health:
             reasons.append(_reason("fail", "nothing is delivered: the worker has stopped", "see the log, restart"))
         age_s = _age_s(backlog, now)
         reasons += [*_of_accounts(states), *_of_backlog(backlog, age_s), *_of_attributes(attributes)]
-        reasons += [*_of_refusals(marks, self._sources, now), *_of_reading(self._reading())]
+        reasons += [*_of_refusals(marks, in_force.sources, now), *_of_reading(in_force.readbacks)]
+        reasons += [*_of_configuration(refused, in_force.version), *_of_settings(self._needs_restart())]
         return report | {
             "status": _worst(reasons),
             "reasons": reasons,
             "backlog": {"pending": backlog.pending, "leased": backlog.leased},
             "oldest_pending_age_s": round(age_s, 3),
             "dead_letters": backlog.dead,
-            "sources": {name: _mark(marks.get(name, {})) for name in self._sources},
+            "sources": {name: _mark(marks.get(name, {})) for name in in_force.sources},
             "accounts": {state.name: _account(state, now) for state in states},
         }
 
@@ -178,7 +183,25 @@ def _of_refusals(
     return reasons
 
 
-def _of_reading(troubles: Mapping[str, Outcome]) -> list[dict[str, str]]:
+def _of_configuration(refused: Refused | None, running: str) -> list[dict[str, str]]:
+    if refused is None:
+        return []
+    count = f"{len(refused.faults)} fault{'' if len(refused.faults) == 1 else 's'}"
+    cause = f"the changed configuration is refused ({count}); version {running} goes on"
+    return [_reason("warn", cause, "`check` says what is wrong; it is taken as soon as it is right")]
+
+
+def _of_settings(names: Sequence[str]) -> list[dict[str, str]]:
+    cause = f"settings that changed since the start: {', '.join(names)}"
+    return [_reason("warn", cause, "restart the service to use them")] if names else []
+
+
+def _waiting(refused: Refused) -> dict[str, Any]:
+    return {"at": _iso(refused.at), "faults": [str(fault) for fault in refused.faults[:FAULTS_SHOWN]]}
+
+
+def _of_reading(readbacks: Mapping[str, ReadBack]) -> list[dict[str, str]]:
+    troubles = {name: one.trouble for name, one in readbacks.items() if one.trouble is not None}
     return [
         _reason(
             "warn",

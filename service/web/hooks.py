@@ -31,14 +31,13 @@ log = structlog.get_logger("intake")
 
 
 class Hooks:
-    """Receives webhooks of every configured source."""
+    """Receives webhooks of every source that is in force when their headers are here."""
 
     def __init__(
         self,
         *,
         pipeline: Pipeline,
         refusals: Refusals,
-        sources: Mapping[str, ConfiguredSource],
         public_url: str | None,
         body_max_bytes: int,
         wake: Callable[[], None],
@@ -47,7 +46,6 @@ class Hooks:
     ) -> None:
         self._pipeline = pipeline
         self._refusals = refusals
-        self._sources = sources
         self._public_url = public_url
         self._body_max_bytes = body_max_bytes
         self._wake = wake
@@ -69,7 +67,7 @@ class Hooks:
     async def _answer(self, scope: Scope, receive: Receive) -> Reply | Response:
         name = scope["path"].removeprefix(PREFIX)
         body = b""
-        configured = self._sources.get(name)
+        configured = self._pipeline.in_force.sources.get(name)
         try:
             if configured is None:
                 raise UnknownSource("no source of that name is configured", hint="see `sources` in the configuration")

@@ -356,11 +356,9 @@ async def test_refusals_outlive_a_store_that_does_not_take_them(service: Running
 
 
 def lone_hooks(service: Running, **other: float) -> Hooks:
-    config = service.service.config
     return Hooks(
         pipeline=service.service.pipeline,
         refusals=service.store.refusals,
-        sources=config.sources,
         public_url=PUBLIC_URL,
         body_max_bytes=LIMIT,
         wake=service.service.worker.wake,
