@@ -14,7 +14,6 @@ from sqlalchemy import Connection, func, make_url, select, text
 from service.model import OutcomeKind
 from service.schema import attempts, deliveries
 from service.store.accounts import Accounts
-from service.store.attributes import SeenAttributes
 from service.store.database import Database
 from service.store.ledger import Ledger
 from service.store.migrate import HEAD, version
@@ -34,7 +33,6 @@ class Checkup:
         self.ledger = Ledger(self._database)
         self.refusals = Refusals(self._database)
         self.accounts = Accounts(self._database)
-        self.attributes = SeenAttributes(self._database)
 
     async def version(self) -> str | None:
         """Return the version that the tables are at, None where there are none."""

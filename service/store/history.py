@@ -10,6 +10,7 @@ from sqlalchemy import ColumnElement, Connection, Row, func, select
 from service.errors import StoreError
 from service.model import Change, EventState, InboundRequest, Record
 from service.schema import events, requests
+from service.store.attributes import SeenAttributes
 from service.store.configurations import Configurations
 from service.store.database import Database
 from service.store.migrate import HEAD, version
@@ -57,6 +58,7 @@ class History:
     def __init__(self, database: Database) -> None:
         self._database = database
         self._configurations = Configurations(database)
+        self.attributes = SeenAttributes(database)
 
     @classmethod
     async def open(cls, url: str) -> Self:

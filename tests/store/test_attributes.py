@@ -9,7 +9,7 @@ from sqlalchemy import event
 from service.schema import seen_attributes
 from service.store import Store
 from service.store import attributes as noting
-from service.store.checkup import Checkup
+from service.store.history import History
 from tests.support.clock import Clock
 from tests.support.log import (
     ACCOUNT,
@@ -111,18 +111,18 @@ async def test_a_process_notes_no_more_than_its_limit(
 async def test_an_account_is_told_of_once_any_of_its_contacts_was_seen(
     store: Store, store_url: str, clock: Clock
 ) -> None:
-    checkup = Checkup(store_url)
+    history = await History.open(store_url)
     try:
-        assert await checkup.attributes.by_account(["default", "eu"]) == {}
+        assert await history.attributes.by_account(["default", "eu"]) == {}
         await receive(store, clock, change("d1f0-0"))
         assert await bury(store, clock, await claim_one(store, clock), uuid=None)
-        assert await checkup.attributes.by_account(["default", "eu"]) == {}, "nothing came back"
+        assert await history.attributes.by_account(["default", "eu"]) == {}, "nothing came back"
         assert await deliver(store, clock, "d1f0-1", email="amara.okafor@northwind.example")
-        assert await checkup.attributes.by_account(["default", "eu"]) == {"default": frozenset()}
+        assert await history.attributes.by_account(["default", "eu"]) == {"default": frozenset()}
         assert await deliver(store, clock, "d1f0-2", "Tier", "Region")
         shown = {"default": frozenset({"Tier", "Region"})}
-        assert await checkup.attributes.by_account(["default", "eu"]) == shown
+        assert await history.attributes.by_account(["default", "eu"]) == shown
         await by_hand(store, seen_attributes.insert().values(account="eu", attribute="Plan", first_seen_at=clock()))
-        assert await checkup.attributes.by_account(["default", "eu"]) == shown | {"eu": frozenset({"Plan"})}
+        assert await history.attributes.by_account(["default", "eu"]) == shown | {"eu": frozenset({"Plan"})}
     finally:
-        await checkup.close()
+        await history.close()
