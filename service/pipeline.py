@@ -1,7 +1,7 @@
 """The two journeys, step by step: ``receive`` (CRM to log) and ``deliver`` (log to ChartMogul)."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any, Final
 
@@ -64,6 +64,8 @@ class ConfiguredSource:
     admission: Admission = EVERYTHING
     reader: Reader[Any] | None = None
     """How the CRM's present record is read, None where it is not."""
+    layers: Mapping[str, str] = field(default_factory=dict)
+    """By target, where its rule comes from: ``preset``, ``every_field``, ``define NAME``, ``source``, joined by +."""
 
     @property
     def needs(self) -> tuple[str, ...]:

@@ -5,8 +5,8 @@ file with every position, ``file`` says what may stand in it, ``faults`` tells w
 ``environment`` bring both together, and ``loading`` returns values or one ConfigError with every fault.
 """
 
-from service.config.file import json_schema
 from service.config.loading import Config, load, load_settings
+from service.config.schema import json_schema
 from service.config.settings import Account, Settings
 
 __all__ = ["Account", "Config", "Settings", "json_schema", "load", "load_settings"]

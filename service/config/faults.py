@@ -71,8 +71,11 @@ class Located(Protocol):
     def substituted(self) -> Mapping[KeyPath, str]:
         """The places whose text came from a variable, and the name of that variable."""
 
+    def written_at(self, path: KeyPath) -> KeyPath:
+        """Return the path at which a value was written, where it counts at another."""
+
     def where(self, path: KeyPath, *, key: bool = False) -> str:
-        """Return the place of a value, or of its key."""
+        """Return the place of a value, or of its key, by the path at which it was written."""
 
 
 @dataclass(slots=True)
@@ -95,7 +98,8 @@ def faults_of(errors: Iterable[ErrorDetails], located: Located, *, shape: Any, p
     for fault in _without_echoes(faults):
         before = by_place.setdefault((fault.where, fault.path), fault)
         # The members of a union complain one by one about the same value: one line, with what each of them allows.
-        if before is not fault and before.found == fault.found and fault.allowed not in before.allowed.split(" or "):
+        said = f" or {fault.allowed} or " in f" or {before.allowed} or "
+        if before is not fault and before.found == fault.found and not said:
             joined = f"{before.allowed} or {fault.allowed}"
             by_place[fault.where, fault.path] = Fault(
                 before.where, before.path, before.found, joined, before.nearest or fault.nearest
@@ -120,6 +124,18 @@ def value_at(value: Json, path: KeyPath) -> Json:
     for part in path:
         value = value[part]  # type: ignore[index]  # the path was walked before
     return value
+
+
+def kind_of(value: Json) -> str:
+    """Return what people call a value, without showing it: ``a list``, ``blank text``, ``null``."""
+    if value is None or isinstance(value, bool):
+        return {None: "null", True: "true", False: "false"}[value]
+    if isinstance(value, str):
+        return "text" if value.strip() else "blank text"
+    for kind, word in ((int, "whole number"), (float, "number"), (list, "list")):
+        if isinstance(value, kind):
+            return f"a {word}" if value or kind is not list else "an empty list"
+    return "a mapping" if value else "an empty mapping"
 
 
 def _without_echoes(faults: list[Fault]) -> list[Fault]:
@@ -148,7 +164,8 @@ def _fault(error: ErrorDetails, located: Located, shape: Any, prefix: KeyPath) -
         return None  # long enough, but for entries that have faults of their own
     missing = kind in {"missing", "union_tag_not_found"}
     at_key = spot.at_key or kind == "extra_forbidden"
-    variable = None if at_key else located.substituted.get(spot.path)
+    at = located.written_at(spot.path)
+    variable = None if at_key else located.substituted.get(at)
     word = str(spot.path[-1]) if at_key else spot.value
     choices = _choices(kind, context, spot)
     allowed = ", ".join(choices) if choices else _allowed(error, spot, hidden=variable is not None)
@@ -156,8 +173,8 @@ def _fault(error: ErrorDetails, located: Located, shape: Any, prefix: KeyPath) -
     if near is None and choices and variable is None and isinstance(word, str):
         near = nearest(word, choices)
     return Fault(
-        located.where(spot.path, key=missing or at_key),
-        written(spot.path),
+        located.where(at, key=missing or at_key),
+        written(at),
         _NOTHING if missing else _found(kind, context, spot, variable),
         allowed,
         near,
@@ -237,18 +254,7 @@ def _found(kind: str, context: Mapping[str, Any], spot: _Spot, variable: str | N
         return f"the number {shortened(str(value))[1:-1]}"
     if told := context.get("found") or _error_of(context, "found"):
         return str(told)[:FOUND_MAX]
-    return _kind(value)
-
-
-def _kind(value: Json) -> str:
-    if value is None or isinstance(value, bool):
-        return {None: "null", True: "true", False: "false"}[value]
-    if isinstance(value, str):
-        return "text" if value.strip() else "blank text"
-    for kind, word in ((int, "whole number"), (float, "number"), (list, "list")):
-        if isinstance(value, kind):
-            return f"a {word}" if value or kind is not list else "an empty list"
-    return "a mapping" if value else "an empty mapping"
+    return kind_of(value)
 
 
 def _flat(shape: Any) -> _Shapes:  # noqa: ANN401  # any annotation

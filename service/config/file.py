@@ -1,4 +1,4 @@
-"""The configuration file as types: what may stand under ``sources``, preset by preset, and its JSON Schema."""
+"""The configuration file as types: what may stand under ``sources``, preset by preset, once its rules are whole."""
 
 from datetime import timedelta
 from functools import cache
@@ -8,21 +8,23 @@ from pydantic import (
     BeforeValidator,
     Discriminator,
     Field,
+    StrictBool,
     Tag,
     ValidationInfo,
     create_model,
     field_validator,
     model_validator,
 )
-from pydantic.json_schema import GenerateJsonSchema, JsonSchemaMode, SkipJsonSchema
-from pydantic_core import CoreSchema, PydanticCustomError
+from pydantic.json_schema import SkipJsonSchema
+from pydantic_core import PydanticCustomError
 
 from service.admission import Admission
 from service.config.settings import DEFAULT_ACCOUNT, NAME_PATTERN
 from service.config.variables import nearest
 from service.mapping import ConditionSpec, MappingSpec
 from service.mapping.forms import PathField, not_null
-from service.model import Json, Settle
+from service.mapping.forms import Strict as RuleStrict
+from service.model import Settle
 from service.paths import Path
 from service.readback import READERS
 from service.resolver import ByCustomer, ByEmail, ByLink, ByUuid, OnAmbiguous, OnUnknown, ResolveStep
@@ -35,6 +37,8 @@ IGNORE_MAX: Final = 100
 """Origins, and actors, that ``ignore`` names."""
 SOURCES_MAX: Final = 200
 """Sources in one file."""
+DEFINITIONS_MAX: Final = 200
+"""Parts of rules under ``define``."""
 SETTLE_MAX_S: Final = 300.0
 """The longest that changes may be made to wait for others."""
 SETTLE_WINDOWS: Final = 5
@@ -164,6 +168,17 @@ class IgnoreSpec(Strict):
     actor: Annotated[_Words, Field(description="As the CRM names who made a change, such as a user's id.")] = ()
 
 
+class EveryFieldSpec(RuleStrict):
+    """What holds for each field of a source whose own rule does not say otherwise."""
+
+    on_null: Literal["skip", "clear"] = Field(default="skip", description="What a null in the CRM does.")
+    on_blank: Literal["skip", "clear"] = Field(default="skip", description="What a blank value in the CRM does.")
+    on_error: Literal["skip", "fail"] = Field(default="fail", description="What a value does that cannot be used.")
+    only_if_changed: bool = Field(
+        default=False, description="Skip a field unless the change lists it as changed; not those without a path."
+    )
+
+
 class SourceSpec(Strict):
     """What every source may say, whatever its preset."""
 
@@ -193,7 +208,15 @@ class SourceSpec(Strict):
         BeforeValidator(not_null),
         Field(description="What a deletion in the CRM sends; without it, a deletion sends nothing."),
     ] = None
-    mapping: MappingSpec
+    preset_mapping: Annotated[
+        StrictBool, Field(description="Whether the preset's usual mapping lies below this one; false: only this one.")
+    ] = True
+    every_field: Annotated[
+        EveryFieldSpec | SkipJsonSchema[None],
+        BeforeValidator(not_null),
+        Field(description="What holds for each field whose rule does not say otherwise, the preset's among them."),
+    ] = None
+    mapping: Annotated[MappingSpec, Field(description="Which field gets what, laid over the preset's usual mapping.")]
 
     def admission(self) -> Admission:
         """Return which changes are let in."""
@@ -213,6 +236,14 @@ class FileShape(Strict):
         dict[Annotated[str, Field(pattern=NAME_PATTERN)], dict[str, Any]],
         Field(min_length=1, max_length=SOURCES_MAX, description="The CRMs, by the name in POST /webhooks/NAME."),
     ]
+    define: Annotated[
+        dict[Annotated[str, Field(pattern=NAME_PATTERN)], dict[str, Any]],
+        Field(
+            default_factory=dict,
+            max_length=DEFINITIONS_MAX,
+            description="Parts of rules by name, for rules that say use: NAME.",
+        ),
+    ]
 
 
 @cache
@@ -224,11 +255,12 @@ def source_model(preset: str | None, *, proof: Proof) -> type[SourceSpec]:
             __base__=SourceSpec,
             preset=cast("Any", (Literal[tuple(PRESETS)], ...)),
             auth=(Any, None),
+            mapping=(MappingSpec, MappingSpec()),
             verify=(Any, None),
             parse=(Any, None),
             read_back=(Any, None),
         )
-    return _model(preset, NoAuth if proof == "none" else PRESETS[preset].Auth, verify=proof == "verify")
+    return preset_model(preset, NoAuth if proof == "none" else PRESETS[preset].Auth, verify=proof == "verify")
 
 
 def takes_verify(preset: str | None) -> bool:
@@ -236,42 +268,8 @@ def takes_verify(preset: str | None) -> bool:
     return preset in PRESETS and "verify" in PRESETS[preset].Auth.model_fields
 
 
-def json_schema() -> dict[str, Json]:
-    """Return the JSON Schema (draft 2020-12) of the configuration file, for editors."""
-    generator = GenerateJsonSchema(by_alias=True, ref_template="#/$defs/{model}")
-    inputs: list[tuple[str, JsonSchemaMode, CoreSchema]] = [
-        (preset, "validation", _model(preset, PRESETS[preset].Auth | NoAuth).__pydantic_core_schema__)
-        for preset in PRESETS
-    ]
-    inputs.append(("file", "validation", FileShape.__pydantic_core_schema__))
-    references, named = generator.generate_definitions(inputs)
-    definitions: dict[str, Any] = {str(name): schema for name, schema in named.items()}
-    file = definitions.pop("FileShape")
-    file["properties"]["sources"]["additionalProperties"] = {
-        "oneOf": [references[preset, "validation"] for preset in PRESETS]
-    }
-    file["properties"]["sources"].pop("patternProperties", None)
-    file["properties"]["sources"]["propertyNames"] = {"pattern": NAME_PATTERN}
-    definitions[MappingSpec.__name__]["minProperties"] = 1
-    # These keys are left out, not given null.
-    del definitions[SettleSpec.__name__]["properties"]["longest_s"]["default"]
-    for preset in PRESETS:
-        for name in ("when", "settle", "ignore", "on_deleted", *(["read_back"] if preset in READERS else [])):
-            del definitions[_title(preset)]["properties"][name]["default"]
-    for preset in filter(takes_verify, PRESETS):
-        _allow_verify(definitions[_title(preset)], definitions[PRESETS[preset].Auth.__name__]["properties"]["verify"])
-    del references["file", "validation"]
-    return {"$schema": GenerateJsonSchema.schema_dialect, **file, "title": "crm-to-chartmogul", "$defs": definitions}
-
-
-def _allow_verify(source: dict[str, Any], verify: dict[str, Json]) -> None:
-    """Let ``verify`` stand for ``auth``."""
-    source["properties"]["verify"] = verify
-    source["required"].remove("auth")
-    source["oneOf"] = [{"required": ["auth"]}, {"required": ["verify"]}]
-
-
-def _model(preset: str, auth: Any, *, verify: bool = False) -> type[SourceSpec]:  # noqa: ANN401  # a type or a union
+def preset_model(preset: str, auth: Any, *, verify: bool = False) -> type[SourceSpec]:  # noqa: ANN401  # a type or a union
+    """Return the model of a preset's source with that ``auth``, or with ``verify`` in its place."""
     source_type = PRESETS[preset]
     fields: dict[str, Any] = {"preset": (Literal[preset], ...), "auth": (auth, ...)}
     if verify:
@@ -283,7 +281,7 @@ def _model(preset: str, auth: Any, *, verify: bool = False) -> type[SourceSpec]:
         fields["read_back"] = (_read_back(READERS[preset].Spec), None)
     if source_type.usual_email is None:
         fields["resolve"] = (_Resolve, ...)
-    return create_model(_title(preset), __base__=SourceSpec, **fields)
+    return create_model(title_of(preset), __base__=SourceSpec, **fields)
 
 
 def _read_back(spec: Any) -> Any:  # noqa: ANN401  # a type, and the field that it makes
@@ -298,7 +296,8 @@ def _given(parse: type[Strict]) -> tuple[Any, Any]:
     return (parse, ...) if needed else (parse, Field(default_factory=parse))
 
 
-def _title(preset: str) -> str:
+def title_of(preset: str) -> str:
+    """Return the name of a preset's model."""
     return f"{preset.capitalize()}Source"
 
 

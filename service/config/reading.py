@@ -6,8 +6,10 @@ from typing import Any, Final
 
 from pydantic import ValidationError
 
+from service.config.content import content_of
 from service.config.faults import faults_of
 from service.config.file import FileShape, NoAuth, Proof, SourceSpec, source_model, takes_verify
+from service.config.layers import Layered, layered
 from service.config.settings import DEFAULT_ACCOUNT
 from service.config.variables import nearest
 from service.config.yaml_file import BYTES_MAX, Document, KeyPath, read_yaml, references, written
@@ -20,6 +22,7 @@ from service.readback.base import Reader
 from service.sources import PRESETS
 from service.sources.base import Source, Strict
 
+_USUAL: Final = {preset: source.usual_mapping for preset, source in PRESETS.items()}
 _TARGET: Final = "at least one field, such as first_name: first_name"
 
 
@@ -32,6 +35,7 @@ class ConfigurationFile:
     def __init__(self, path: Path, variable: Callable[[str], str | Fault], *, only: Collection[str] | None) -> None:
         self._only = only
         self._document = Document(str(path))
+        self._layered = Layered(self._document)
         self.sources: dict[str, ConfiguredSource] = {}
         self.accounts: dict[str, str] = {}
         self.signs_url: str | None = None
@@ -41,20 +45,21 @@ class ConfigurationFile:
         if isinstance(text, Fault):
             self.faults.append(text)
             return
-        self._document = read_yaml(text, name=str(path), variable=variable)
+        self._layered = layered(read_yaml(text, name=str(path), variable=variable), _USUAL)
+        self._document = self._layered.document
         self.faults += [fault for at, fault in self._document.faults if self._concerns(at)]
         if self._document.positions:
             self._read()
 
     @property
     def document(self) -> Document:
-        """The file as it stands, with every place in it."""
+        """The file with whole rules, and every place in it."""
         return self._document
 
     @property
     def content(self) -> Json:
-        """The file's values with ``${NAME}`` as written."""
-        return self._document.unresolved
+        """What the file comes down to, with ``${NAME}`` as written."""
+        return {"sources": content_of(self._document.unresolved)}
 
     def require_accounts(self, known: list[str]) -> None:
         """Record a fault for each source whose account is not set."""
@@ -66,6 +71,7 @@ class ConfigurationFile:
                 self._refuse(path, found, allowed, near=nearest(account, known))
 
     def _read(self) -> None:
+        self._add([fault for at, fault in self._layered.faults if self._concerns(at)])
         try:
             FileShape.model_validate(self._document.value)
         except ValidationError as error:
@@ -100,6 +106,8 @@ class ConfigurationFile:
             return
         said = {"mapping": spec.mapping, "on_deleted": spec.on_deleted}
         silent = [key for key, mapping in said.items() if mapping is not None and not any(mapping.rules())]
+        if name in self._layered.incomplete:
+            return
         for key in silent:
             self._refuse((*path, key), "no field", _TARGET)
         if not silent:  # and the preset is known: the model of an unknown one takes nothing
@@ -122,6 +130,7 @@ class ConfigurationFile:
             settle=source_type.usual_settle if spec.settle is None else spec.settle.as_settle(),
             admission=spec.admission(),
             reader=_reader(preset, spec),
+            layers=self._layered.layers[name],
         )
 
     def _refuse(self, path: KeyPath, found: str, allowed: str, *, near: str | None = None) -> None:

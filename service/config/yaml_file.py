@@ -10,7 +10,7 @@ twice, NaN, infinities and a second document are refused.
 
 import math
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Final, TypeAlias, cast
 
@@ -63,7 +63,10 @@ class Position:
 
 @dataclass(slots=True)
 class Document:
-    """A file read: its value, the same before ``${NAME}`` was replaced, and where everything stands."""
+    """A file read: its value, the same before ``${NAME}`` was replaced, and where everything stands.
+
+    ``elsewhere`` names what counts at a path and was written at another.
+    """
 
     name: str
     value: Json = field(default=None, repr=False)
@@ -71,6 +74,14 @@ class Document:
     positions: dict[KeyPath, Position] = field(default_factory=dict, repr=False)
     substituted: dict[KeyPath, str] = field(default_factory=dict)
     faults: list[tuple[KeyPath, Fault]] = field(default_factory=list)
+    elsewhere: Mapping[KeyPath, KeyPath] = field(default_factory=dict)
+
+    def written_at(self, path: KeyPath) -> KeyPath:
+        """Return the path at which a value was written."""
+        for length in range(len(path), 0, -1):
+            if (at := self.elsewhere.get(path[:length])) is not None:
+                return (*at, *path[length:])
+        return path
 
     def where(self, path: KeyPath, *, key: bool = False) -> str:
         """Return ``file:line:column`` of a value, or of its key; of the nearest one around it where it is missing."""

@@ -39,6 +39,7 @@ sources:
     preset: pipedrive
     auth: {{username: crm, password: "${{PIPEDRIVE_PASSWORD}}"}}
     resolve: [link, {{uuid: custom_fields.{UUID_FIELD}.value}}, {{email: "emails[?primary].value"}}]
+    preset_mapping: false
     mapping:
       first_name: {{from: first_name, transform: [trim]}}
       last_name: {{from: last_name, transform: [trim]}}
@@ -57,6 +58,7 @@ sources:
     preset: hubspot
     auth: {{secret: "${{HUBSPOT_SECRET}}"}}
     resolve: [link, {{email: email}}]
+    preset_mapping: false
     mapping: {{first_name: firstname, last_name: lastname, email: email, title: jobtitle}}
   helpdesk:
     preset: generic

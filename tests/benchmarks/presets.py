@@ -125,6 +125,7 @@ def _entry(crm: Crm) -> dict[str, Any]:
         "preset": crm.preset,
         "auth": crm.auth([crm.secrets[0]]),
         "resolve": ["link", {"email": "email"}],
+        "preset_mapping": False,
         "mapping": {"first_name": "first_name", "last_name": "last_name", "title": "title"},
     }
     return entry if crm.parse is None else {**entry, "parse": dict(crm.parse)}

@@ -27,6 +27,7 @@ CONFIGURATION: Final = """\
     auth: {{secret: "${{HUBSPOT_SECRET}}"}}
     read_back: {{token: "${{PORTAL_TOKEN}}", base_url: "{base_url}"}}
     resolve: [link, {{email: email}}]
+    preset_mapping: false
     mapping:
       custom:
         Plan: plan

@@ -65,7 +65,9 @@ def test_beside_a_running_service_what_is_wrong_is_told_with_3(world: World) -> 
 def test_faults_of_the_configuration_are_findings_and_the_rest_is_looked_at(
     here: Verb, settings: dict[str, str]
 ) -> None:
-    ended = here("doctor", "--json", configuration="sources:\n  crm:\n    preset: hubspott\n", **settings)
+    ended = here(
+        "doctor", "--json", configuration="sources:\n  crm:\n    preset: hubspott\n    on_unknown: skp\n", **settings
+    )
     assert ended.code == 3
     checks = [one["check"] for one in ended.json["findings"]]
     assert checks.count("configuration") >= 2

@@ -71,6 +71,7 @@ class Told:
             "read_back": {**self.served.api.credentials, "base_url": self.served.base_url},
             "settle": 0,
             "resolve": ["link", {"email": self.thin.email}],
+            "preset_mapping": False,
             "mapping": {"first_name": self.thin.first_name},
             **({"parse": dict(self.crm.parse)} if self.crm.parse else {}),
             **more,

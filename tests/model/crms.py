@@ -15,6 +15,7 @@ sources:
     preset: pipedrive
     auth: {username: crm, password: "${PIPEDRIVE_PASSWORD}"}
     resolve: [link, {email: "emails[?primary].value"}]
+    preset_mapping: false
     mapping:
       first_name: first_name
       last_name: {from: last_name, on_null: clear}
@@ -23,6 +24,7 @@ sources:
     preset: hubspot
     auth: {secret: "${HUBSPOT_SECRET}"}
     resolve: [link, {email: email}]
+    preset_mapping: false
     mapping:
       first_name: firstname
       last_name: {from: lastname, on_blank: clear}

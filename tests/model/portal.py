@@ -30,6 +30,7 @@ sources:
     auth: {secret: "${HUBSPOT_SECRET}"}
     read_back: {token: "pat-eu1-7c0f2d9e-5b3a-4c8d-9e1f-2a6b7c8d9e0f", base_url: "http://127.0.0.1:9"}
     resolve: [link, {email: email}]
+    preset_mapping: false
     mapping:
       title: {from: jobtitle, on_null: clear, on_blank: clear}
       custom:

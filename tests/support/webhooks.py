@@ -32,6 +32,7 @@ sources:
     preset: pipedrive
     auth: {username: crm, password: "${PIPEDRIVE_PASSWORD}"}
     resolve: [link, {email: "emails[?primary].value"}]
+    preset_mapping: false
     mapping:
       first_name: first_name
       last_name: last_name
@@ -44,6 +45,7 @@ sources:
     preset: hubspot
     auth: {secret: "${HUBSPOT_SECRET}"}
     resolve: [link, {email: email}]
+    preset_mapping: false
     mapping:
       first_name: firstname
       last_name: lastname
