@@ -47,12 +47,14 @@ Versions = Mapping[tuple[str, str], Rules | str]
 class Settled:
     """The events of a delivery after mapping: those to send, and those that ended on the way.
 
-    ``record`` is the newest change with the whole record, where that was read.
+    ``record`` is the newest change with the whole record, where that was read. ``told`` are all events that were
+    mapped, whatever came of it, each with the change that it was mapped as.
     """
 
     mapped: tuple[tuple[Event, Mapped], ...] = ()
     ended: tuple[Disposition, ...] = ()
     record: Change | None = None
+    told: tuple[tuple[Event, Mapped], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,6 +157,7 @@ def translate(
         tuple(pair for part in told for pair in part.mapped),
         tuple(end for part in told for end in part.ended),
         next((part.record for part in told if part.record is not None), None),
+        tuple(pair for part in told for pair in part.told),
     )
 
 
@@ -191,11 +194,14 @@ def _unreplayable(event: Event, why: str) -> Settled:
 
 def _told(event: Event, change: Change, mapping: RuleSet) -> Settled:
     result = mapping.apply(change)
+    told = ((event, result),)
     if result.faults:
-        return _end(event, EventState.DEAD, f"cannot be mapped: {'; '.join(result.faults)}")
+        end = Disposition(event.id, EventState.DEAD, f"cannot be mapped: {'; '.join(result.faults)}")
+        return Settled(ended=(end,), told=told)
     if not result.fields:
-        return _end(event, EventState.IGNORED, NOT_READ if change.thin and not change.values else NO_FIELD)
-    return Settled(mapped=((event, result),))
+        reason = NOT_READ if change.thin and not change.values else NO_FIELD
+        return Settled(ended=(Disposition(event.id, EventState.IGNORED, reason),), told=told)
+    return Settled(mapped=told, told=told)
 
 
 def _end(event: Event, state: EventState, reason: str) -> Settled:
@@ -218,6 +224,7 @@ def _over(rules: Rules, events: Sequence[Event], reading: Reading, past: Version
         tuple(pair for part in told for pair in part.mapped),
         tuple(end for part in told for end in part.ended),
         replace(ordered[-1].change, values=layers[-1].values, thin=False),
+        tuple(pair for part in told for pair in part.told),
     )
 
 
@@ -243,7 +250,8 @@ def _carried(rules: Rules, ordered: Sequence[Event], layers: Sequence[_Layer], p
     told = _told(carrier, carrier.change, chosen.mapping)
     keys = _keys(chosen, carrier.change, layers)
     mapped = tuple((event, replace(result, order_keys=keys)) for event, result in told.mapped)
-    return Settled(mapped, (*told.ended, *(_like(told, carrier, event) for event in through[:-1]), *filtered))
+    ended = (*told.ended, *(_like(told, carrier, event) for event in through[:-1]), *filtered)
+    return Settled(mapped, ended, told=told.told)
 
 
 def _layers(ordered: Sequence[Event], reading: Reading) -> list[_Layer]:

@@ -212,6 +212,39 @@ def test_a_record_that_cannot_be_mapped_ends_all_that_it_stands_for() -> None:
     ]
 
 
+def told(settled: Settled) -> list[tuple[int, list[str]]]:
+    """Which events were mapped, and what became of each field."""
+    return [(one.id, [trace.result for trace in mapped.traces]) for one, mapped in settled.told]
+
+
+def test_every_event_that_was_mapped_is_told_of_with_its_traces_whatever_came_of_it() -> None:
+    stage: dict[str, Json] = {"from": "stage", "map": {"1": "Lead"}}
+    when: dict[str, Json] = {"field": "kind", "exists": False}
+    rules = Rules.parse(
+        {"mapping": {"custom": {"Stage": stage}}, "when": when, "on_deleted": {"title": {"const": "Gone"}}}
+    )
+    events = [
+        event(1, {"stage": "1"}),
+        event(2, {"stage": "9"}),
+        event(3, {"stage": None}),
+        event(4, {"stage": "1", "kind": "lead"}),
+        event(5, action=Action.DELETED),
+        event(6, action=Action.DELETED, merged_into="992"),
+    ]
+    settled = translate(rules, events)
+    assert told(settled) == [(5, ["set"]), (1, ["set"]), (2, ["fail"]), (3, ["skip"])]
+    assert {one.id for one, _ in settled.mapped} == {1, 5}
+
+
+@pytest.mark.parametrize(("stage", "result"), [("1", "set"), ("9", "fail")])
+def test_a_record_that_was_read_is_told_of_once_and_as_it_was_read(stage: str, result: str) -> None:
+    rules = Rules.parse({"mapping": {"custom": {"Stage": {"from": "stage", "map": {"1": "Lead"}}}}})
+    settled = translate(rules, [event(1), event(2, at=1)], read=record({"stage": stage, "city": "Lagos"}))
+    assert told(settled) == [(2, [result])]
+    change = settled.told[0][0].change
+    assert (change.values, change.thin) == ({"stage": stage, "city": "Lagos"}, False)
+
+
 ORIGIN: dict[str, Json] = {"not": {"field": "$event.origin", "equals": "IMPORT"}}
 
 

@@ -5,6 +5,7 @@ Fields that may hold contact values stay out of every ``repr``.
 
 from service.model.changes import (
     AT_ONCE,
+    IMPORTED,
     MISSING,
     Action,
     Arrival,
@@ -46,15 +47,18 @@ from service.model.deliveries import (
 )
 
 __all__ = [
+from service.model.drifts import Cause, Drift, DriftKind, Noticed, Sighting
     "AT_ONCE",
     "MISSING",
     "NOTHING_KNOWN",
+    "IMPORTED",
     "Action",
     "Arrival",
     "Attempt",
     "Carried",
     "Change",
     "Conclusion",
+    "Cause",
     "Confirmed",
     "Delivery",
     "DeliveryState",
@@ -63,6 +67,8 @@ __all__ = [
     "Event",
     "EventState",
     "InboundRequest",
+    "Drift",
+    "DriftKind",
     "Json",
     "Known",
     "Link",
@@ -72,6 +78,7 @@ __all__ = [
     "Order",
     "Outcome",
     "OutcomeKind",
+    "Noticed",
     "Owed",
     "Priority",
     "Receipt",
@@ -81,6 +88,7 @@ __all__ = [
     "Step",
     "Trace",
     "Verdict",
+    "Sighting",
     "from_micros",
     "to_micros",
 ]

@@ -17,6 +17,10 @@ _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND: Final = timedelta(microseconds=1)
 
 
+IMPORTED: Final = "import:"
+"""What the dedup key of a change begins with that came from an export."""
+
+
 class Missing(Enum):
     """The value of a path that leads nowhere: absent is neither null nor blank."""
 
@@ -214,7 +218,8 @@ class Receipt:
 class Event:
     """A change in the log. Events of one contact are ordered by ``order``: the sender's clock, then arrival.
 
-    ``replay_version`` names the configuration that a replay asked for, None for the present one.
+    ``replay_version`` names the configuration that a replay asked for, None for the present one. ``replayed`` says that
+    it had ended before.
     """
 
     id: int
@@ -228,3 +233,9 @@ class Event:
     def order(self) -> Order:
         """What newest wins goes by."""
         return (self.order_key, self.id)
+    replayed: bool = False
+
+    @property
+    def live(self) -> bool:
+        """Say whether the CRM just told it, and it is the first time that it is mapped to an end."""
+        return not self.replayed and not self.change.dedup_key.startswith(IMPORTED)

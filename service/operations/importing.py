@@ -13,7 +13,7 @@ from typing import Any, BinaryIO, Final, NamedTuple
 import orjson
 
 from service.errors import ParseError, RequestError, ServiceError
-from service.model import MISSING, Action, Arrival, Change, InboundRequest, Json, Priority, to_micros
+from service.model import IMPORTED, MISSING, Action, Arrival, Change, InboundRequest, Json, Priority, to_micros
 from service.paths import Path
 from service.pipeline import ConfiguredSource
 from service.sources.base import EVENT_BYTES_MAX, Exported, Source, identifier, instant, mapping_at, read_json
@@ -188,7 +188,7 @@ def _change(record: bytes | Json, places: Places, as_of: datetime, source: Sourc
     if len(packed) > EVENT_BYTES_MAX:
         raise ParseError(f"a record larger than {EVENT_BYTES_MAX} bytes")
     return Change(
-        dedup_key=f"import:{hashlib.sha256(packed).hexdigest()}",
+        dedup_key=f"{IMPORTED}{hashlib.sha256(packed).hexdigest()}",
         object_type=OBJECT_TYPE,
         object_id=object_id,
         action=Action.UPDATED,

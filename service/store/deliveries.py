@@ -181,4 +181,7 @@ def _delivery(row: Row[Any]) -> Delivery:
 
 
 def _event(row: Row[Any]) -> Event:
-    return Event(row.id, row.source, row.received_at, row.order_key, unpack_change(row), row.replay_version)
+    ended_before = row.config_version is not None
+    return Event(
+        row.id, row.source, row.received_at, row.order_key, unpack_change(row), row.replay_version, ended_before
+    )

@@ -5,7 +5,7 @@ import asyncio
 import pytest
 
 from service.errors import NotFound
-from service.model import EventState, Next, OutcomeKind, Priority, Verdict
+from service.model import Disposition, EventState, Next, OutcomeKind, Priority, Verdict
 from service.schema import deliveries, events
 from service.store import Store
 from service.store.replay import Batch, Selection
@@ -55,6 +55,25 @@ async def test_a_replay_opens_a_delivery_behind_what_crms_send_now(store: Store,
     assert (await store.ledger.audit()).findings == ()
     assert await finish(store, clock, await claim_one(store, clock))
     assert await store.ledger.counts() == {"delivered": 2}
+
+
+async def test_a_replay_and_an_import_are_told_from_what_a_crm_sends_now(store: Store, clock: Clock) -> None:
+    """In one delivery too: what is old must not pass for what the CRM says today."""
+    await receive(store, clock, change("a"))
+    delivery = await claim_one(store, clock)
+    dead = [Disposition(event_id, EventState.DEAD, "rejected (422)") for event_id in await pending_ids(store, delivery)]
+    verdict = Verdict(Next.DEAD, "rejected (422)")
+    await store.deliveries.record(
+        delivery, conclusion(clock, dead, verdict=verdict, config_version="0f3a9c51e0b2"), now=clock()
+    )
+    await receive(store, clock, change("b"), change("import:4f52a7e9"))
+    await replay(store, clock, delivery.id)
+    owed = await store.deliveries.pending(await claim_one(store, clock))
+    assert {event.change.dedup_key: (event.replayed, event.live) for event in owed.events} == {
+        "a": (True, False),
+        "b": (False, True),
+        "import:4f52a7e9": (False, False),
+    }
 
 
 async def test_a_replay_joins_the_open_delivery_of_its_contact(store: Store, clock: Clock) -> None:
