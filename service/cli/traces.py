@@ -34,7 +34,7 @@ def event_trace_text(trace: Any) -> str:  # noqa: ANN401  # an EventTrace, whose
 
 def _attempt(attempt: Mapping[str, Any] | None) -> Iterator[str]:
     if attempt is not None:
-        fields = ", ".join(orjson.loads(attempt["fields"])) or "nothing"
+        fields = ", ".join(attempt["fields"]) or "nothing"
         answer = f" ({attempt['status']})" if attempt["status"] is not None else ""
         yield f"attempt {attempt['id']}: {attempt['outcome']}{answer}, with {fields}"
 

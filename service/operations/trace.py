@@ -8,6 +8,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
+import orjson
+
 from service.errors import NotFound
 from service.mapping import Mapping, Rules
 from service.model import MISSING, Action, Change, EventState, Trace
@@ -27,9 +29,7 @@ WAITS: Final = "it waits: traced by the present rules"
 UNSTAMPED: Final = "by which configuration it was mapped is not known: traced by the present rules"
 WAS_READ: Final = "the CRM's record was read back, and the reading is not kept: shown is what the event itself said"
 IS_READ: Final = "the CRM's record is read back for it: shown is what the event itself says"
-CARRIED: Final = (
-    "the CRM's record was read back for a newer event, which carries it: shown is what this one said"
-)
+CARRIED: Final = "the CRM's record was read back for a newer event, which carries it: shown is what this one said"
 NOT_SAID: Final = "not in the event itself: taken from the CRM's record"
 
 
@@ -48,6 +48,7 @@ class EventTrace:
     reason: str | None
     by_event: int | None
     attempt: Line | None
+    """The try that it ended by, with the names of the fields that its PATCH carried."""
     config_version: str | None = None
     notes: tuple[str, ...] = ()
     fields: tuple[dict[str, Any], ...] = field(default=(), repr=False)
@@ -112,7 +113,7 @@ async def _trace(store: Store, logged: Logged, present: InForce | None) -> Event
         line["state"],
         line["reason"],
         line["by_event_id"],
-        logged.attempt,
+        None if logged.attempt is None else logged.attempt | {"fields": orjson.loads(logged.attempt["fields"])},
     )
     if change is None:
         return replace(known, notes=(AGED,))

@@ -129,11 +129,10 @@ def test_explain_shows_on_demand_how_the_newest_changes_were_mapped(world: World
     reason = "cannot be mapped: phone: e164: found text that is not a telephone number"
     assert dead.splitlines()[0] == f"event 4 of pipedrive 101: dead, {reason}, mapped by {version}"
     assert '  phone                    phones[?primary].value  "call me" → fail: e164: found text' in dead
-    assert delivered.splitlines()[:3] == [
-        f"event 1 of pipedrive 101: delivered, mapped by {version}",
-        "  attempt 1: applied (200), with title",
-        "  first_name               first_name              nothing there → skip: missing",
-    ]
+    head, attempt, first_name, *_ = delivered.splitlines()
+    assert head == f"event 1 of pipedrive 101: delivered, mapped by {version}"
+    assert attempt == "  attempt 1: applied (200), with title"
+    assert first_name.startswith("  first_name               first_name              nothing there → skip: missing")
     assert '  title                    job_title               "CEO" → trim "CEO" → set "CEO"\n' in delivered
 
 

@@ -99,7 +99,7 @@ async def test_an_event_is_traced_by_the_rules_that_mapped_it_not_by_those_of_no
     assert (trace.event, trace.source, trace.object_id, trace.state) == (1, "pipedrive", PERSON, "delivered")
     assert (trace.config_version, trace.notes) == (THEN, ())
     assert trace.attempt is not None
-    assert (trace.attempt["outcome"], trace.attempt["fields"]) == ("applied", '["title"]')
+    assert (trace.attempt["outcome"], trace.attempt["fields"]) == ("applied", ["title"])
     assert "change" not in logged.line
     assert (await traced(store, None)) == trace, "and needs no configuration of now"
 
@@ -109,10 +109,14 @@ async def test_what_has_no_value_says_why(store: Store, clock: Clock, present: I
     await receive(store, clock, change("d1f0-1", values={"job_title": None, "phones": bad}))
     trace = await traced(store, present)
     assert "raw" not in field(trace, "first_name")
-    reasons = {line["target"]: (line["result"], line["reason"]) for line in trace.fields}
-    assert reasons["first_name"] == ("skip", "missing")
-    assert reasons["title"] == ("skip", "null")
-    assert reasons["phone"] == ("fail", "e164: found text that is not a telephone number")
+    for target, result, reason in (
+        ("first_name", "skip", "missing"),
+        ("title", "skip", "null"),
+        ("phone", "fail", "e164: found text"),
+    ):
+        line = field(trace, target)
+        assert (line["result"], line["value"]) == (result, None)
+        assert line["reason"].startswith(reason)
 
 
 async def test_what_waits_is_traced_by_the_present_rules_and_says_so(
@@ -258,7 +262,8 @@ async def test_an_event_that_says_all_that_is_mapped_needs_no_record(
     await ended(store, clock, config_version=THEN)
     trace = await traced(store, present)
     assert (trace.notes, field(trace, "title")["value"]) == ((), "CFO")
-    assert (field(trace, "notes")["result"], field(trace, "notes")["reason"]) == ("skip", "missing")
+    assert field(trace, "notes")["result"] == "skip"
+    assert field(trace, "notes")["reason"].startswith("missing")
 
 
 async def test_events_that_one_carries_with_the_record_name_it(store: Store, clock: Clock, present: InForce) -> None:
@@ -323,6 +328,5 @@ async def test_a_trace_shows_no_value_where_it_is_only_printed(store: Store, clo
 def test_the_lines_of_a_change_are_those_of_its_rules() -> None:
     rules = Rules.parse({"mapping": TITLE})
     (line,) = lines_of(rules, change(values={}))
-    assert line == {
-        "target": "title", "path": "job_title", "steps": [], "result": "skip", "value": None, "reason": "missing",
-    }  # fmt: skip
+    assert line.pop("reason").startswith("missing")
+    assert line == {"target": "title", "path": "job_title", "steps": [], "result": "skip", "value": None}

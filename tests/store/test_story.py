@@ -5,7 +5,18 @@ from datetime import timedelta
 import pytest
 from sqlalchemy import insert, update
 
-from service.model import Carried, Confirmed, Delivery, Doubt, Link, Next, OutcomeKind, Verdict
+from service.model import (
+    Carried,
+    Confirmed,
+    Delivery,
+    Disposition,
+    Doubt,
+    EventState,
+    Link,
+    Next,
+    OutcomeKind,
+    Verdict,
+)
 from service.schema import contacts, links
 from service.store import Store
 from service.store.ledger import PAGE_MAX, Blame, Story
@@ -191,3 +202,43 @@ async def test_a_contact_that_thousands_of_records_stand_for_is_told_within_boun
     told = await store.ledger.story(ADA, limit=PAGE_MAX)
     assert len(told.person.records) == RECORDS_MAX
     assert len(told.events) == PAGE_MAX
+
+
+async def test_events_come_back_with_what_they_said_and_the_try_that_they_ended_by(store: Store, clock: Clock) -> None:
+    await receive(store, clock, change("a", values={"job_title": "CTO"}, thin=True), change("b"), change("c", "77"))
+    first_due, _ = await claim(store, clock)
+    await finish(store, clock, first_due, fields=("title",))
+    third, first = await store.ledger.logged([3, 7, 1, 3])
+    assert (first.line["dedup_key"], third.line["dedup_key"]) == ("a", "c")
+    assert first.change == change("a", values={"job_title": "CTO"}, thin=True)
+    assert first.attempt is not None
+    assert (first.attempt["outcome"], first.attempt["fields"]) == ("applied", '["title"]')
+    assert (third.line["state"], third.attempt) == ("pending", None)
+    assert "change" not in first.line
+    assert first.line.keys() == (await store.ledger.events(limit=1))[0].keys()
+
+
+async def test_an_event_that_others_ended_by_comes_back_with_their_reasons(store: Store, clock: Clock) -> None:
+    await receive(store, clock, change("a"), change("b"), change("c"), change("d"))
+    why = {1: "overtaken by a newer event", 2: "overtaken by a newer event", 3: None}
+    merged = [Disposition(number, EventState.MERGED, reason, 4) for number, reason in why.items()]
+    done = conclusion(clock, [*merged, Disposition(4, EventState.DELIVERED)])
+    assert await store.deliveries.record(await claim_one(store, clock), done, now=clock())
+    assert [one.carried for one in await store.ledger.logged([1, 4])] == [
+        frozenset(),
+        {"overtaken by a newer event", ""},
+    ]
+
+
+async def test_an_event_whose_payload_is_gone_comes_back_without(store: Store, clock: Clock) -> None:
+    await receive(store, clock, change("a"))
+    await by_hand(store, update(contacts.metadata.tables["events"]).values(change=None))
+    (one,) = await store.ledger.logged([1])
+    assert (one.change, one.line["dedup_key"]) == (None, "a")
+
+
+async def test_no_more_events_come_back_than_a_list_has(store: Store, clock: Clock) -> None:
+    people = [change(f"d1f0-{number}") for number in range(PAGE_MAX + 1)]
+    for start in range(0, len(people), 500):
+        await receive(store, clock, *people[start : start + 500])
+    assert len(await store.ledger.logged(range(1, PAGE_MAX + 2))) == PAGE_MAX
