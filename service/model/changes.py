@@ -228,14 +228,14 @@ class Event:
     order_key: int
     change: Change
     replay_version: str | None = None
-
-    @property
-    def order(self) -> Order:
-        """What newest wins goes by."""
-        return (self.order_key, self.id)
     replayed: bool = False
 
     @property
     def live(self) -> bool:
         """Say whether the CRM just told it, and it is the first time that it is mapped to an end."""
         return not self.replayed and not self.change.dedup_key.startswith(IMPORTED)
+
+    @property
+    def order(self) -> Order:
+        """What newest wins goes by."""
+        return (self.order_key, self.id)
