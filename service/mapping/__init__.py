@@ -30,7 +30,7 @@ class Mapping:
         """Map one change. Total: what cannot be used is a fault or a skip in the result, never an exception."""
         fields: dict[str, Json] = {}
         faults: list[str] = []
-        traces = tuple(rule.run(change) for rule in self._rules)
+        traces = tuple([rule.run(change) for rule in self._rules])
         for trace in traces:
             if trace.result in {"set", "clear"}:
                 fields[trace.target] = trace.value

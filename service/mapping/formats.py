@@ -1,10 +1,9 @@
-"""The transforms that know a format of the world: dates, telephone numbers, web addresses, HTML."""
+"""The transforms that know a format of the world: dates, web addresses, HTML."""
 
 import re
 import zoneinfo
 from collections.abc import Callable
 from datetime import UTC, datetime, tzinfo
-from functools import cache
 from typing import Annotated, Final
 
 from pydantic import AfterValidator, Field
@@ -18,24 +17,15 @@ from service.times import isoformat_z, parse_instant
 
 URL_MAX: Final = 2048
 """Characters of a web address."""
-PHONE_MAX: Final = 64
-"""Characters of a telephone number as people write it."""
 HTML_MAX: Final = 256 * 1024
 """Characters of HTML; a change itself is at most 256 KiB."""
 
 _SCHEME: Final = re.compile(r"([a-zA-Z][a-zA-Z0-9+.-]*):(?!\d)")
 _UNSAFE: Final = re.compile(r"[\s\x00-\x20\x7f\\<>\"]")
 _ADDRESS: Final = re.compile(
-    r"(?:(?P<scheme>https?)://|(?://)?)(?P<host>(?:[\w-]{1,63}\.)+[^\W\d][\w-]{1,62})(?P<rest>(?::[0-9]{1,5})?(?:[/?#].*)?)",
+    r"(?:(?P<scheme>https?)://|(?://)?)(?P<host>(?:[\w-]{1,63}\.)+[^\W\d][\w-]{1,62})(?P<rest>(?::[0-9]{1,5})?(?:[/?#][^\s\x00-\x20\x7f\\<>\"]*)?)",
     re.IGNORECASE,
 )
-
-
-def _region(code: str) -> str:
-    if code in (regions := _regions()):
-        return code
-    close = code.upper() if code.upper() in regions else None
-    raise fault("region", repr(code), "a two-letter country code in capitals, such as US, GB or DE", close=close)
 
 
 def _zone(name: str) -> str:
@@ -48,11 +38,6 @@ def _zone(name: str) -> str:
     return name
 
 
-Region = Annotated[
-    str,
-    Field(max_length=8, examples=["US", "GB", "DE"], json_schema_extra={"pattern": "^[A-Z]{2}$"}),
-    AfterValidator(_region),
-]
 Zone = Annotated[str, Field(max_length=64, examples=["Europe/Berlin", "America/New_York"]), AfterValidator(_zone)]
 
 
@@ -76,26 +61,6 @@ def to_datetime(zone: str | None) -> Callable[[Json], Json]:
     return instant
 
 
-def e164(region: str | None) -> Callable[[Json], Json]:
-    """A telephone number as +12125552368, without extension; a number without + is read as one of the region given."""
-    import phonenumbers  # noqa: PLC0415 - takes longer to import than the rest of the program; most never need it
-
-    def number(value: Json) -> Json:
-        text = scalar_text(value)
-        if len(text) > PHONE_MAX:
-            raise MappingError(f"found text longer than {PHONE_MAX} characters, not a telephone number")
-        try:
-            parsed = phonenumbers.parse(text, region)
-        except phonenumbers.NumberParseException:
-            hint = "" if region else "; name the region of numbers without +"
-            raise MappingError(f"found {type_name(value)} that is not a telephone number{hint}") from None
-        if not phonenumbers.is_possible_number(parsed):
-            raise MappingError(f"found {type_name(value)} that no telephone number of its country can be")
-        return str(phonenumbers.format_number(parsed, phonenumbers.PhoneNumberFormat.E164))
-
-    return number
-
-
 def strip_html(_: None) -> Callable[[Json], Json]:
     """HTML as plain text: tags, scripts and styles gone, entities resolved, blocks as lines, spaces tidied."""
 
@@ -113,18 +78,12 @@ def url(_: None) -> Callable[[Json], Json]:
 
     def normalise(value: Json) -> Json:
         text = scalar_text(value).strip()
-        if len(text) > URL_MAX or _UNSAFE.search(text):
-            raise MappingError(f"found text with spaces or longer than {URL_MAX} characters, not a web address")
-        return _web_address(text)
+        if len(text) > URL_MAX or (address := _ADDRESS.fullmatch(text)) is None:
+            raise _no_address(text)
+        scheme, host, rest = address["scheme"] or "https", address["host"].lower(), address["rest"]
+        return f"{scheme.lower()}://{host}{rest}"
 
     return normalise
-
-
-@cache
-def _regions() -> frozenset[str]:
-    from phonenumbers import SUPPORTED_REGIONS  # noqa: PLC0415 - as in e164
-
-    return frozenset(SUPPORTED_REGIONS)
 
 
 def _clock(zone: str | None) -> tzinfo:
@@ -139,9 +98,8 @@ def _instant(value: Json, clock: tzinfo) -> datetime:
         raise MappingError(f"found {type_name(value)} that is not a date, a time or an epoch number") from None
 
 
-def _web_address(text: str) -> str:
-    if (address := _ADDRESS.fullmatch(text)) is None:
-        other = (named := _SCHEME.match(text)) and named.group(1).lower() not in {"http", "https"}
-        raise MappingError("found an address that is not http or https" if other else "found text without a web host")
-    scheme, host, rest = address["scheme"] or "https", address["host"].lower(), address["rest"]
-    return f"{scheme.lower()}://{host}{rest}"
+def _no_address(text: str) -> MappingError:
+    if len(text) > URL_MAX or _UNSAFE.search(text):
+        return MappingError(f"found text with spaces or longer than {URL_MAX} characters, not a web address")
+    other = (named := _SCHEME.match(text)) and named.group(1).lower() not in {"http", "https"}
+    return MappingError("found an address that is not http or https" if other else "found text without a web host")

@@ -22,8 +22,6 @@ _BLOCKS: Final = frozenset(
 )
 _GAPS: Final = frozenset({"td", "th"})
 _MARK: Final = re.compile(r">|=\s{0,8}(?P<quote>[\"'])")
-_SPACE: Final = re.compile(r"[^\S\n]+")
-_LINE_EDGE: Final = re.compile(r" ?\n ?")
 _EMPTY_LINES: Final = re.compile(r"\n{3,}")
 
 
@@ -40,9 +38,8 @@ def plain_text(text: str) -> str:
         resolved = html.unescape("".join(parts))
     except ValueError:  # digits past what Python reads as a number
         raise MappingError("found text with a character reference that is too long") from None
-    resolved = resolved.replace("\r\n", "\n").replace("\r", "\n")
-    lines = _LINE_EDGE.sub("\n", _SPACE.sub(" ", resolved))
-    return _EMPTY_LINES.sub("\n\n", lines).strip()
+    lines = resolved.replace("\r\n", "\n").replace("\r", "\n").split("\n")
+    return _EMPTY_LINES.sub("\n\n", "\n".join(" ".join(line.split()) for line in lines).strip())
 
 
 def _parts(text: str) -> list[str]:
@@ -73,6 +70,8 @@ def _parts(text: str) -> list[str]:
 def _end(text: str, tag: re.Match[str]) -> int | None:
     """Where the tag ends; None if it never does. A quoted ``>`` is part of the tag."""
     at = tag.end()
+    if tag["name"] and text.startswith(">", at):
+        return at + 1
     if tag["comment"]:
         closing = text.find("-->", at)
         return len(text) if closing < 0 else closing + 3

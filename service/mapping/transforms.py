@@ -12,7 +12,7 @@ from typing import Annotated, Any, Final
 
 from pydantic import Field
 
-from service.mapping import formats
+from service.mapping import formats, telephone
 from service.mapping.forms import Strict
 from service.mapping.values import TEXT_BYTES_MAX, MappingError, emptiness, scalar_text, type_name, within_limit
 from service.model import Json
@@ -177,7 +177,7 @@ TRANSFORMS: Final = MappingProxyType(
             Transform("to_string", to_string),
             Transform("to_date", formats.to_date, formats.Zone),
             Transform("to_datetime", formats.to_datetime, formats.Zone),
-            Transform("e164", formats.e164, formats.Region),
+            Transform("e164", telephone.e164, telephone.Region),
             Transform("strip_html", formats.strip_html),
             Transform("url", formats.url),
             Transform("join", join, Annotated[str, Field(max_length=255)]),

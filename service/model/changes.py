@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from enum import Enum, IntEnum, StrEnum
-from typing import Final, TypeAlias, Union
+from typing import Final, NamedTuple, TypeAlias, Union
 
 # A Union, because a quoted alias could not be joined by | at run time.
 Json: TypeAlias = Union[bool, int, float, str, list["Json"], dict[str, "Json"], None]  # noqa: UP007
@@ -125,16 +125,18 @@ class Change:
         return None if self.occurred_at is None else to_micros(self.occurred_at)
 
 
-@dataclass(frozen=True, slots=True)
-class Step:
+# A mapping makes a dozen traces of each change: named tuples take a quarter of the time that dataclasses do.
+class Step(NamedTuple):
     """One step of a mapped field's journey: what was done, and what it made of the value."""
 
     name: str
-    value: Json = field(repr=False)
+    value: Json
+
+    def __repr__(self) -> str:
+        return f"Step({self.name!r})"
 
 
-@dataclass(frozen=True, slots=True)
-class Trace:
+class Trace(NamedTuple):
     """How one target field got its value, or why it got none.
 
     ``path`` is the path that was read (None for a constant), ``raw`` what stood there (MISSING where nothing did),
@@ -143,11 +145,14 @@ class Trace:
 
     target: str
     path: str | None
-    raw: Json | Missing = field(repr=False)
+    raw: Json | Missing
     steps: tuple[Step, ...] = ()
     result: str = "set"
-    value: Json = field(default=None, repr=False)
+    value: Json = None
     reason: str | None = None
+
+    def __repr__(self) -> str:
+        return f"Trace({self.target!r}, {self.rule!r}, {self.result!r}, reason={self.reason!r})"
 
     @property
     def rule(self) -> str:
