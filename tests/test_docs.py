@@ -26,7 +26,11 @@ README = (ROOT / "README.md").read_text()
 RUNBOOK = (ROOT / "deploy" / "README.md").read_text()
 
 VERBS = [command.name for command in typer.main.get_group(app).commands.values()]
-TRANSFORM_ROWS = re.findall(r"^\| `([^`|]+)` \| `([^`]+)` \| `([^`]+)` \|$", README, re.MULTILINE)
+CELL = r"`((?:[^`|\\]|\\.)+)`"  # a | in a table is written \|
+TRANSFORM_ROWS = [
+    tuple(cell.replace(r"\|", "|") for cell in row)
+    for row in re.findall(rf"^\| {CELL} \| {CELL} \| {CELL} \|$", README, re.MULTILINE)
+]
 
 
 @pytest.mark.parametrize("setting", SETTINGS)

@@ -6,8 +6,8 @@ from typing import Final
 from service.mapping.condition import Condition, any_changed
 from service.mapping.spec import RuleSpec
 from service.mapping.targets import fit_for
-from service.mapping.transforms import TRANSFORMS, join_texts
-from service.mapping.values import Empty, MappingError, emptiness, not_scalar
+from service.mapping.transforms import TRANSFORMS
+from service.mapping.values import Empty, MappingError, emptiness, join_texts, not_scalar
 from service.model import MISSING, Change, Json, Missing, Step, Trace
 from service.paths import Path, as_text, is_scalar
 

@@ -5,16 +5,24 @@ Any JSON value goes in; a value comes out or a TransformError. No text that come
 
 import math
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Annotated, Any, Final
 
 from pydantic import Field
 
-from service.mapping import formats, telephone
+from service.mapping import expression, formats, telephone
 from service.mapping.forms import Strict
-from service.mapping.values import TEXT_BYTES_MAX, MappingError, emptiness, scalar_text, type_name, within_limit
+from service.mapping.values import (
+    TEXT_BYTES_MAX,
+    MappingError,
+    emptiness,
+    join_texts,
+    scalar_text,
+    type_name,
+    within_limit,
+)
 from service.model import Json
 from service.paths import as_text, is_scalar
 
@@ -182,23 +190,11 @@ TRANSFORMS: Final = MappingProxyType(
             Transform("url", formats.url),
             Transform("join", join, Annotated[str, Field(max_length=255)]),
             Transform("first_non_blank", first_non_blank),
+            Transform("jmespath", expression.jmespath, expression.Jmespath, required=True),
         )
     }
 )
 """Every transform by its name, in the order of the documentation."""
-
-
-def join_texts(items: Iterable[Json], separator: str) -> str:
-    """Join the texts of scalars, stopping as soon as they pass 64 KiB; MappingError for that, lists and objects."""
-    texts: list[str] = []
-    length = -len(separator)
-    for item in items:
-        text = scalar_text(item)
-        length += len(separator) + len(text)
-        if length > TEXT_BYTES_MAX:
-            raise MappingError(f"would make text longer than {TEXT_BYTES_MAX // 1024} KiB")
-        texts.append(text)
-    return within_limit(separator.join(texts))
 
 
 def _capitalised(word: re.Match[str]) -> str:

@@ -1,5 +1,6 @@
 """What the rules ask of any JSON value: whether it is empty, what its type is called, whether it keeps the limit."""
 
+from collections.abc import Iterable
 from enum import StrEnum
 from typing import Final
 
@@ -24,12 +25,12 @@ class Empty(StrEnum):
 
 def emptiness(value: Json | Missing) -> Empty | None:
     """Say in which way a value is empty; None where it is not."""
+    if isinstance(value, str):  # the usual kind first
+        return None if value and not value.isspace() else Empty.BLANK
     if value is MISSING:
         return Empty.MISSING
     if value is None:
         return Empty.NULL
-    if isinstance(value, str):
-        return None if value and not value.isspace() else Empty.BLANK
     return Empty.BLANK if isinstance(value, list | dict) and not value else None
 
 
@@ -71,3 +72,16 @@ def within_limit(text: str) -> str:
     if len(text) * 4 > TEXT_BYTES_MAX and len(text.encode("utf-8", "surrogatepass")) > TEXT_BYTES_MAX:
         raise MappingError(f"found text longer than {TEXT_BYTES_MAX // 1024} KiB; use truncate")
     return text
+
+
+def join_texts(items: Iterable[Json], separator: str) -> str:
+    """Join the texts of scalars, stopping as soon as they pass 64 KiB; MappingError for that, lists and objects."""
+    texts: list[str] = []
+    length = -len(separator)
+    for item in items:
+        text = scalar_text(item)
+        length += len(separator) + len(text)
+        if length > TEXT_BYTES_MAX:
+            raise MappingError(f"would make text longer than {TEXT_BYTES_MAX // 1024} KiB")
+        texts.append(text)
+    return within_limit(separator.join(texts))

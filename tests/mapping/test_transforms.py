@@ -147,6 +147,7 @@ ARGUMENTS: dict[str, list[Any]] = {
     "to_datetime": [None, "Asia/Kathmandu"],
     "e164": [None, "US", "DE"],
     "join": [None, "", "; "],
+    "jmespath": ["[0]", "a || @", "join('', @)", "[*].a"],
 }
 BOUND = [
     (name, transform.bind(argument))
