@@ -1,15 +1,22 @@
 """One target field: from the record, step by step, to the value that ChartMogul shall hold, with the trace of it."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator
 from typing import Final
 
-from service.mapping.condition import Condition, any_changed
+from service.mapping.condition import Condition, Test, any_changed
 from service.mapping.spec import RuleSpec
 from service.mapping.targets import fit_for
 from service.mapping.transforms import TRANSFORMS
 from service.mapping.values import Empty, MappingError, emptiness, join_texts, not_scalar
 from service.model import MISSING, Change, Json, Missing, Step, Trace
 from service.paths import Path, as_text, is_scalar
+
+NOT_HELD: Final = "when does not hold"
+NOT_CHANGED: Final = "only_if_changed: the change does not list it as changed"
+NO_ENTRY: Final = "map: found a value without an entry; add one, or a default"
+SKIPPED: Final = "; on_error: skip"
+NOTHING: Final = "missing: the record has nothing at this path"
+NOTHING_AT_ALL: Final = "missing: the record has no value at any of these paths"
 
 Reader = Callable[[Change], tuple[str | None, Json | Missing]]
 """Return the path that was read and what stood there."""
@@ -23,35 +30,35 @@ class Rule:
 
     def __init__(self, target: str, spec: RuleSpec) -> None:
         self.target = target
+        self.paths = (*spec.paths, *(spec.when.paths if spec.when else ()))
+        self._asked = tuple(_questions(spec))
         self._read = _reader(spec)
         self._separator = spec.separator if spec.concat else None
         self._transforms = tuple((step.name, TRANSFORMS[step.name].bind(step.argument)) for step in spec.transform)
         self._table = spec.map
         self._default: Json | Missing = spec.default if "default" in spec.model_fields_set else MISSING
-        self._when = Condition(spec.when) if spec.when else None
-        self._changed = any_changed(spec.paths) if spec.only_if_changed else None
-        self._on_empty = {Empty.MISSING: "skip", Empty.NULL: spec.on_null, Empty.BLANK: spec.on_blank}
+        self._is_plain = self._table is None and self._default is MISSING
+        self._on_empty = {Empty.NULL: ("on_null", spec.on_null), Empty.BLANK: ("on_blank", spec.on_blank)}
         self._on_error = spec.on_error
+        self._source = "record" if spec.paths else "rule"
+        self._nothing = NOTHING if len(spec.paths) == 1 else NOTHING_AT_ALL
         self._fit = fit_for(target)
-        self.paths = (*spec.paths, *(self._when.paths if self._when else ()))
 
     def run(self, change: Change) -> Trace:
         """Return how the target got its value from the change, or why it got none."""
-        if self._when is not None and not self._when.holds(change):
-            return Trace(self.target, None, MISSING, (), "skip", None, "when does not hold")
-        if self._changed is not None and not self._changed(change):
-            return Trace(self.target, None, MISSING, (), "skip", None, "not changed")
+        for holds, reason in self._asked:
+            if not holds(change):
+                return Trace(self.target, None, MISSING, (), "skip", None, reason)
         path, raw = self._read(change)
         steps: list[Step] = []
         try:
             value = self._make(raw, steps)
-            if value is MISSING:
-                return self._without(Empty.MISSING, path, raw, steps)
-            if empty := emptiness(value):
-                return self._without(empty, path, raw, steps)
+            if value is MISSING or emptiness(value):
+                return self._without(value, path, raw, steps)
             return Trace(self.target, path, raw, tuple(steps), "set", self._fit(value))
         except MappingError as error:
-            return Trace(self.target, path, raw, tuple(steps), self._on_error, None, str(error))
+            reason = str(error) if self._on_error == "fail" else f"{error}{SKIPPED}"
+            return Trace(self.target, path, raw, tuple(steps), self._on_error, None, reason)
 
     def _make(self, value: Json | Missing, steps: list[Step]) -> Json | Missing:
         """Join, transform and look up, until nothing is left or nothing is to do."""
@@ -63,27 +70,45 @@ class Rule:
                 break
             value = transform(value)
             steps.append(Step(name, value))
-        if self._table is None:
-            if self._default is not MISSING and emptiness(value):
-                steps.append(Step("default", self._default))
-                return self._default
-            return value
-        return value if value is MISSING or emptiness(value) else self._look_up(value, self._table, steps)
+        return value if self._is_plain else self._look_up(value, steps)
 
-    def _look_up(self, value: Json, table: Mapping[str, Json], steps: list[Step]) -> Json:
-        """Return the table's entry for the value's text, else the default; MappingError where there is neither."""
+    def _look_up(self, value: Json | Missing, steps: list[Step]) -> Json | Missing:
+        """Return the table's entry for the value's text, or what stands in for a value without one."""
+        empty = value is MISSING or emptiness(value) is not None
+        if self._table is None:
+            return self._stand_in(steps) if empty else value
+        if value is MISSING or empty:
+            return value
         if not is_scalar(value):
             raise MappingError(f"map: {not_scalar(value)}")
-        if (key := as_text(value)) in table:
-            steps.append(Step("map", table[key]))
-            return table[key]
+        if (key := as_text(value)) in self._table:
+            steps.append(Step("map", self._table[key]))
+            return self._table[key]
         if self._default is MISSING:
-            raise MappingError("map: found a value without an entry; add one, or a default")
-        steps.append(Step("default", self._default))
+            raise MappingError(NO_ENTRY)
+        return self._stand_in(steps)
+
+    def _stand_in(self, steps: list[Step]) -> Json | Missing:
+        if self._default is not MISSING:
+            steps.append(Step("default", self._default))
         return self._default
 
-    def _without(self, empty: Empty, path: str | None, raw: Json | Missing, steps: list[Step]) -> Trace:
-        return Trace(self.target, path, raw, tuple(steps), self._on_empty[empty], None, empty.value)
+    def _without(self, value: Json | Missing, path: str | None, raw: Json | Missing, steps: list[Step]) -> Trace:
+        """Say why there is no value, and by which key of the rule the field is left alone or cleared."""
+        empty = emptiness(value)
+        if empty is None or empty is Empty.MISSING:
+            return Trace(self.target, path, raw, tuple(steps), "skip", None, self._nothing)
+        key, result = self._on_empty[empty]
+        place = f"after {steps[-1].name}" if steps else f"in the {self._source}"
+        return Trace(self.target, path, raw, tuple(steps), result, None, f"{empty} {place}; {key}: {result}")
+
+
+def _questions(spec: RuleSpec) -> Iterator[tuple[Test, str]]:
+    """What must hold so that the rule is run, each with the reason if it does not."""
+    if spec.when:
+        yield Condition(spec.when).holds, NOT_HELD
+    if spec.only_if_changed:
+        yield any_changed(spec.paths), NOT_CHANGED
 
 
 def _reader(spec: RuleSpec) -> Reader:

@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from service.mapping import Condition, ConditionSpec, Mapping, MappingSpec
@@ -108,49 +108,61 @@ def test_knows_its_targets_and_the_fields_it_needs() -> None:
     assert mapping.needs == {"plan", "note", "role", "x"}
 
 
+NOTHING = "missing: the record has nothing at this path"
+NOTHING_AT_ALL = "missing: the record has no value at any of these paths"
+NOT_CHANGED = "only_if_changed: the change does not list it as changed"
 A_LIST = "found a list, not text or a number; use join or first_non_blank"
 OUTCOMES: list[tuple[object, str, Json, str | None]] = [
     # absent, null and blank are kept apart
-    ("nickname", "skip", None, "missing"),
-    ("org", "skip", None, "null"),
-    ("fax", "skip", None, "blank"),
-    ("job_title", "skip", None, "blank"),
-    ({"from": "nickname", "on_null": "clear", "on_blank": "clear"}, "skip", None, "missing"),
-    ({"from": "org", "on_null": "clear"}, "clear", None, "null"),
-    ({"from": "org", "on_blank": "clear"}, "skip", None, "null"),
-    ({"from": "fax", "on_blank": "clear"}, "clear", None, "blank"),
-    ({"from": "fax", "on_null": "clear"}, "skip", None, "blank"),
+    ("nickname", "skip", None, NOTHING),
+    ("org", "skip", None, "null in the record; on_null: skip"),
+    ("fax", "skip", None, "blank in the record; on_blank: skip"),
+    ("job_title", "skip", None, "blank in the record; on_blank: skip"),
+    ({"from": "nickname", "on_null": "clear", "on_blank": "clear"}, "skip", None, NOTHING),
+    ({"from": "org", "on_null": "clear"}, "clear", None, "null in the record; on_null: clear"),
+    ({"from": "org", "on_blank": "clear"}, "skip", None, "null in the record; on_null: skip"),
+    ({"from": "fax", "on_blank": "clear"}, "clear", None, "blank in the record; on_blank: clear"),
+    ({"from": "fax", "on_null": "clear"}, "skip", None, "blank in the record; on_blank: skip"),
     # the first path with a value; without one the most telling emptiness
     ({"from": ["org", "fax", "first_name", "last_name"]}, "set", "Ana", None),
-    ({"from": ["nickname", "fax", "org"], "on_null": "clear"}, "clear", None, "null"),
-    ({"from": ["nickname", "fax"], "on_blank": "clear"}, "clear", None, "blank"),
-    ({"from": ["nickname", "surname"], "on_null": "clear", "on_blank": "clear"}, "skip", None, "missing"),
+    ({"from": ["nickname", "fax", "org"], "on_null": "clear"}, "clear", None, "null in the record; on_null: clear"),
+    ({"from": ["nickname", "fax"], "on_blank": "clear"}, "clear", None, "blank in the record; on_blank: clear"),
+    ({"from": ["nickname", "surname"], "on_null": "clear", "on_blank": "clear"}, "skip", None, NOTHING_AT_ALL),
     # constants and concatenation
     ({"const": "Pipedrive"}, "set", "Pipedrive", None),
-    ({"const": None, "on_null": "clear"}, "clear", None, "null"),
+    ({"const": None, "on_null": "clear"}, "clear", None, "null in the rule; on_null: clear"),
     ({"concat": ["first_name", "fax", "org", "nickname", "last_name"], "separator": " "}, "set", "Ana Souza", None),
     ({"concat": ["first_name", {"const": " / "}, "rank"]}, "set", "Ana / 3", None),
-    ({"concat": ["nickname", {"const": "!"}, "org", "fax"], "on_null": "clear"}, "skip", None, "missing"),
+    ({"concat": ["nickname", {"const": "!"}, "org", "fax"], "on_null": "clear"}, "skip", None, NOTHING_AT_ALL),
     ({"concat": ["first_name", "tags"]}, "fail", None, A_LIST),
     # transforms, until nothing is left
     ({"from": "title", "transform": ["trim", "lower"]}, "set", "cfo", None),
-    ({"from": "first_name", "transform": ["split_rest", "to_int"], "on_blank": "clear"}, "clear", None, "blank"),
+    ({"from": "first_name", "transform": ["split_rest", "to_int"], "on_blank": "clear"}, "clear", None,
+     "blank after split_rest; on_blank: clear"),
     ({"from": "tags", "transform": [{"join": " + "}]}, "set", "vip + beta", None),
     ({"from": "first_name", "transform": ["to_int"]}, "fail", None, "to_int: found text that is not a whole number"),
     ({"from": "first_name", "transform": ["to_int"], "on_error": "skip"}, "skip", None,
-     "to_int: found text that is not a whole number"),
+     "to_int: found text that is not a whole number; on_error: skip"),
+    ({"from": "emails", "transform": [{"jmespath": "[?primary].value | [0]"}]}, "set", "ana@souza.example", None),
+    ({"from": "emails", "transform": [{"jmespath": "[9].value"}], "on_null": "clear"}, "clear", None,
+     "null after jmespath; on_null: clear"),
+    ({"from": "emails", "transform": [{"jmespath": "[?a == 'b']"}]}, "skip", None,
+     "blank after jmespath; on_blank: skip"),
+    ({"from": "emails", "transform": [{"jmespath": "[0]"}]}, "fail", None,
+     "jmespath: found an object, not a value or a list of values; name the key that is wanted"),
     # tables and defaults
     ({"from": "label", "map": {"2": "Customer"}}, "set", "Customer", None),
     ({"from": "active", "map": {"true": "yes"}}, "set", "yes", None),
     ({"from": "rank", "map": {"3": 1}}, "set", 1, None),
-    ({"from": "label", "map": {"2": None}, "on_null": "clear"}, "clear", None, "null"),
+    ({"from": "label", "map": {"2": None}, "on_null": "clear"}, "clear", None, "null after map; on_null: clear"),
     ({"from": "label", "map": {"1": "Lead"}, "default": "Other"}, "set", "Other", None),
-    ({"from": "label", "map": {"1": "Lead"}, "default": None, "on_null": "clear"}, "clear", None, "null"),
+    ({"from": "label", "map": {"1": "Lead"}, "default": None, "on_null": "clear"}, "clear", None,
+     "null after default; on_null: clear"),
     ({"from": "label", "map": {"1": 1}}, "fail", None, "map: found a value without an entry; add one, or a default"),
     ({"from": "tags", "map": {"1": "Lead"}, "default": "Other"}, "fail", None,
      f"map: {A_LIST}"),
-    ({"from": "nickname", "map": {"1": "Lead"}, "default": "Other"}, "skip", None, "missing"),
-    ({"from": "org", "map": {"1": "Lead"}, "default": "Other"}, "skip", None, "null"),
+    ({"from": "nickname", "map": {"1": "Lead"}, "default": "Other"}, "skip", None, NOTHING),
+    ({"from": "org", "map": {"1": "Lead"}, "default": "Other"}, "skip", None, "null in the record; on_null: skip"),
     ({"from": "nickname", "default": "none"}, "set", "none", None),
     ({"from": "org", "default": "none", "on_null": "clear"}, "set", "none", None),
     ({"from": "fax", "default": "none"}, "set", "none", None),
@@ -282,7 +294,7 @@ def test_only_if_changed_skips_what_the_change_does_not_list() -> None:
     assert trace_of(rule, change(changed_fields=("title",))).result == "set"
     assert trace_of(rule, change(changed_fields=None)).result == "set"
     trace = trace_of(rule, change(changed_fields=("notes", "")))
-    assert (trace.result, trace.reason, trace.path, trace.raw) == ("skip", "not changed", None, MISSING)
+    assert (trace.result, trace.reason, trace.path, trace.raw) == ("skip", NOT_CHANGED, None, MISSING)
 
 
 CONDITIONS: list[tuple[dict[str, Any], bool]] = [
@@ -350,6 +362,7 @@ EVERYTHING = Mapping(
 )
 
 
+@settings(deadline=None)
 @given(st.dictionaries(st.sampled_from(["a", "b"]), ANY_JSON), st.none() | st.dictionaries(st.just("a"), ANY_JSON))
 def test_applying_never_raises_and_lets_only_scalars_through(
     record: dict[str, Json], previous: dict[str, Json] | None
