@@ -15,11 +15,13 @@ from service.config import load
 from service.config.file import SourceSpec
 from service.config.settings import SETTINGS
 from service.errors import ConfigError
+from service.main import create_app
 from service.mapping import Mapping, MappingSpec
 from service.mapping.targets import STANDARD
 from service.mapping.transforms import TRANSFORMS
 from service.model import Action, Change, DeliveryState, EventState, Outcome, OutcomeKind
 from service.sources import PRESETS
+from tests.support.service import configure
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
@@ -47,6 +49,13 @@ def test_no_setting_is_described_that_does_not_exist() -> None:
 @pytest.mark.parametrize("verb", VERBS)
 def test_every_verb_has_its_row(verb: str) -> None:
     assert f"| `{verb}` |" in README
+
+
+def test_every_address_has_its_row_and_no_other_is_named(tmp_path: Path) -> None:
+    app = create_app(configure(tmp_path, ADMIN_TOKEN="0c6d1b7e4f524a7e9d1c"))
+    served = {f"{method.upper()} {path}" for path, methods in app.openapi()["paths"].items() for method in methods}
+    table = README.partition("| address |")[2].partition("\n\n")[0]
+    assert set(re.findall(r"^\| `([A-Z]+ /[^`]+)` \|", table, re.MULTILINE)) == served | {"POST /webhooks/{source}"}
 
 
 @pytest.mark.parametrize("preset", PRESETS)
