@@ -138,10 +138,21 @@ def test_every_preset_has_its_page_and_its_place_in_the_list_of_pages(preset: st
     assert f"preset: {preset}" in (ROOT / f"deploy/crms/{preset}.md").read_text()
 
 
+@pytest.mark.parametrize("preset", [preset for preset, source in PRESETS.items() if source.usual_mapping])
+def test_what_a_preset_sends_by_itself_stands_on_its_page(preset: str) -> None:
+    table = (ROOT / f"deploy/crms/{preset}.md").read_text().partition("| field | from |\n|---|---|\n")[2]
+    rows = [line.strip("| ").split(" | ") for line in table.partition("\n\n")[0].splitlines()]
+    shown = {target.strip("`"): tuple(re.findall(r"`([^`]+)`", paths)) for target, paths in rows}
+    spec = MappingSpec.model_validate(PRESETS[preset].usual_mapping)
+    assert shown == {target: tuple(path.text for path in rule.paths) for target, rule in spec.rules()}
+
+
+SHOWN = re.compile(r"```yaml\n((?:sources|define):.*?)```", re.DOTALL)
+"""A whole configuration on a page."""
 CONFIGURATIONS = [
     pytest.param(text, id=f"{page}-{number}")
     for page in PAGES
-    for number, text in enumerate(re.findall(r"```yaml\n(sources:.*?)```", (ROOT / page).read_text(), re.DOTALL), 1)
+    for number, text in enumerate(SHOWN.findall((ROOT / page).read_text()), 1)
 ]
 
 

@@ -31,11 +31,7 @@ sources:
     auth: {username: crm, password: "${DEMO_PIPEDRIVE_PASSWORD}"}
     resolve: [link, {email: "emails[?primary].value"}]
     mapping:
-      first_name: {from: first_name, transform: [trim]}
-      last_name: {from: last_name, transform: [trim]}
-      email: {from: "emails[?primary].value", transform: [trim, lower]}
-      phone: {from: "phones[?primary].value", transform: [{e164: GB}]}
-      title: {from: job_title, transform: [trim]}
+      phone: {transform: [{e164: GB}]}
       custom:
         Lifecycle: {from: label, map: {"1": Lead, "2": Customer}}
 
@@ -44,11 +40,7 @@ sources:
     auth: {secret: "${DEMO_HUBSPOT_SECRET}"}
     resolve: [link, {email: email}]
     mapping:
-      first_name: firstname
-      last_name: lastname
-      email: {from: email, transform: [lower]}
-      phone: {from: phone, transform: [{e164: DE}]}
-      title: jobtitle
+      phone: {transform: [{e164: DE}]}
       custom:
         Region: {from: region, transform: [upper]}
 
