@@ -8,7 +8,7 @@ import sys
 
 import typer
 
-from service.cli import configuration, doctor, log, mapping, operate, run
+from service.cli import configuration, doctor, inspecting, log, mapping, operate, run
 from service.errors import ConfigError, ServiceError
 
 FAILED, USAGE, FOUND = 1, 2, 3
@@ -21,7 +21,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-for family in (run, configuration, mapping, doctor, log, operate):
+for family in (run, configuration, inspecting, mapping, doctor, log, operate):
     family.register(app)
 
 

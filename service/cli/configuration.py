@@ -1,60 +1,62 @@
-"""Verbs about the configuration: check, schema, inspect."""
+"""Verbs about the configuration: check, schema."""
 
+import asyncio
 import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 
 import typer
 
+from service.cli.cases import run_cases, tell_cases
 from service.cli.output import AsJson, print_json
 from service.cli.run import ConfigFile
-from service.cli.when import instant
 
-REFUSED = 3
+FOUND: Final = 3
 
 
 def register(app: typer.Typer) -> None:
     """Add the verbs of this family."""
-    for verb in (check, schema, inspect):
+    for verb in (check, schema):
         app.command()(verb)
 
 
-def check(config: ConfigFile = None, *, as_json: AsJson = False) -> None:
-    """Check environment and configuration file, and report every fault at once."""
+def check(
+    config: ConfigFile = None,
+    *,
+    cases: Annotated[
+        Path | None, typer.Option(help="Run the cases of this directory as well; no key is needed for it.")
+    ] = None,
+    strict: Annotated[bool, typer.Option("--strict", help="Exit 3 where there is a warning.")] = False,
+    accept: Annotated[list[str] | None, typer.Option(help="A warning, by its name, that is meant so.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Check environment and configuration file, and report every fault at once; warn of what is worth a second look.
+
+    Exit 0 when it is right, 2 when it has faults or a file is no case, 3 when a case differs.
+    """
     from service.config import load
     from service.errors import ConfigError
 
+    accepted = _accepted(accept)
     try:
-        loaded = load(config_file=config)
+        loaded = load(config_file=config, need_api_key=cases is None)
     except ConfigError as error:
         if not as_json:
             raise
         print_json({"ok": False, "faults": error.faults})
         raise typer.Exit(2) from None
-    url = loaded.settings.public_url
-    summary = {
-        "ok": True,
-        "version": loaded.version,
-        "sources": {
-            name: {
-                "preset": one.source.preset,
-                "account": one.account,
-                "url": url and f"{url}/webhooks/{name}",
-                "verified": one.source.auth is not None,
-                "targets": sorted(one.rules.mapping.targets),
-            }
-            for name, one in loaded.sources.items()
-        },
-    }
+    warnings = [one for one in (*loaded.warnings, *_unseen(loaded)) if one.name not in accepted]
+    tried = None if cases is None else run_cases(loaded, cases)
+    well = all(line["ok"] for line in tried or ()) and not (strict and warnings)
     if as_json:
-        print_json(summary)
-        return
-    sys.stdout.write(f"ok, version {loaded.version}\n")
-    for name, one in loaded.sources.items():
-        proof = "" if one.source.auth is not None else ", UNAUTHENTICATED"
-        sys.stdout.write(f"  {name}: {one.source.preset}, account {one.account}{proof}\n")
-        sys.stdout.write(f"    POST {url}/webhooks/{name}\n" if url else "")
-        sys.stdout.write(f"    {', '.join(sorted(one.rules.mapping.targets))}\n")
+        print_json(_summary(loaded, warnings, tried, well=well))
+    else:
+        _tell(loaded, brief=tried is not None)
+        for warning in warnings:
+            sys.stdout.write(f"warning: {warning}\n")
+        if tried is not None:
+            tell_cases(tried)
+    raise typer.Exit(0 if well else FOUND)
 
 
 def schema(*, as_json: AsJson = True) -> None:
@@ -65,74 +67,71 @@ def schema(*, as_json: AsJson = True) -> None:
     print_json(json_schema())
 
 
-def inspect(
-    request: Annotated[Path, typer.Argument(help="A captured request, as JSON; - for standard input.")],
-    *,
-    source: Annotated[str | None, typer.Option(help="Which source; default the one in the url.")] = None,
-    config: ConfigFile = None,
-    now: Annotated[str | None, typer.Option(help="As of this time, ISO 8601; default the real one.")] = None,
-    as_json: AsJson = True,
-) -> None:
-    """Say what the service would make of one request: verify, parse, map. Sends nothing, stores nothing."""
-    from service.config import load
-    from service.main import real_clock
-    from service.operations import inspect as inspecting
+def _accepted(names: list[str] | None) -> frozenset[str]:
+    from service.config.warnings import NAMES
 
-    del as_json  # it is never anything else
-    captured = inspecting.read_capture(sys.stdin.buffer.read() if str(request) == "-" else _read(request))
-    name = source or inspecting.source_of(captured)
-    loaded = load(config_file=config, need_api_key=False, only=[name])
-    configured = loaded.sources[name]
-    clear_with = "" if loaded.settings.clear_with == "blank" else None
-    found = inspecting.inspect(
-        configured, captured, now=instant(now, option="--now") or real_clock(), clear_with=clear_with
-    )
-    print_json(_shape(found))
-    raise typer.Exit(REFUSED if found.refusal else 0)
+    for name in names or ():
+        if name not in NAMES:
+            raise typer.BadParameter(f"no warning {name!r}; there are {', '.join(NAMES)}", param_hint="--accept")
+    return frozenset(names or ())
 
 
-def _shape(found: Any) -> dict[str, Any]:  # noqa: ANN401  # an Inspection, whose module is loaded when needed
-    from service.times import isoformat_z
-    from service.web.problems import problem
+def _unseen(loaded: Any) -> Any:  # noqa: ANN401  # a Config in, warnings out, whose modules are loaded when needed
+    """Ask the log, where there is one of this release, for attributes that ChartMogul has never shown."""
+    from service.config.warnings import never_seen
+    from service.errors import StoreError
+    from service.store.checkup import file_of
+    from service.store.history import History
 
-    if found.refusal is None:
-        response = {"status": found.reply.status, "headers": found.reply.headers, "body": found.reply.body.decode()}
-    else:
-        answer = problem(found.refusal)
-        response = {"status": answer.status_code, "headers": dict(answer.headers), "body": bytes(answer.body).decode()}
-    return {
-        "source": found.source,
-        "verified": found.refusal is None or found.refusal.name != "not_verified",
-        "reason": found.refusal and f"{found.refusal.name}: {found.refusal.cause}",
-        "response": response,
-        "events": [
-            {
-                "dedup_key": change.dedup_key,
-                "crm_event_id": change.crm_event_id,
-                "object_type": change.object_type,
-                "object_id": change.object_id,
-                "action": change.action,
-                "occurred_at": change.occurred_at and isoformat_z(change.occurred_at),
-                "order_key": change.order_key,
-                "changed_fields": change.changed_fields,
-                "values": change.values,
-                "previous": change.previous,
-                "merged_from": change.merged_from,
-                "merged_into": change.merged_into,
-                "origin": change.origin,
-                "actor": change.actor,
-                "tenant": change.tenant,
-                "attempt": change.attempt,
-                "thin": change.thin,
-            }
-            for change in found.changes
-        ],
-        "patches": found.patches,
-    }
+    url = loaded.settings.database_url.get_secret_value()
+    file = file_of(url)
+    if file is not None and not file.exists():
+        return ()
+    accounts = {configured.account for configured in loaded.sources.values()}
 
+    async def seen() -> Any:  # noqa: ANN401  # attributes by account
+        history = await History.open(url)
+        try:
+            return await history.attributes.by_account(accounts)
+        finally:
+            await history.close()
 
-def _read(path: Path) -> bytes:
     try:
-        return path.read_bytes()
-    except OSError as error:
-        raise typer.BadParameter(f"{path}: {error.strerror}", param_hint="request") from None
+        return never_seen(loaded.places, loaded.sources, asyncio.run(seen()))
+    except StoreError as error:
+        sys.stderr.write(f"the log was not asked which attributes ChartMogul knows: {error.cause}\n")
+        return ()
+
+
+def _summary(loaded: Any, warnings: Any, tried: Any, *, well: bool) -> dict[str, Any]:  # noqa: ANN401  # as above
+    from service.operations.effective import effective_rules
+
+    url = loaded.settings.public_url
+    sources = {
+        name: {
+            "preset": one.source.preset,
+            "account": one.account,
+            "url": url and f"{url}/webhooks/{name}",
+            "verified": one.source.auth is not None,
+            "targets": sorted(one.rules.mapping.targets),
+            "mapping": effective_rules(one),
+        }
+        for name, one in loaded.sources.items()
+    }
+    cases = {} if tried is None else {"cases": tried}
+    return {"ok": well, "version": loaded.version, "sources": sources, "warnings": warnings, **cases}
+
+
+def _tell(loaded: Any, *, brief: bool) -> None:  # noqa: ANN401  # as above
+    from service.operations.effective import effective_rules
+
+    url = loaded.settings.public_url
+    sys.stdout.write(f"ok, version {loaded.version}\n")
+    for name, one in () if brief else loaded.sources.items():
+        proof = "" if one.source.auth is not None else ", UNAUTHENTICATED"
+        sys.stdout.write(f"  {name}: {one.source.preset}, account {one.account}{proof}\n")
+        sys.stdout.write(f"    POST {url}/webhooks/{name}\n" if url else "")
+        rules = effective_rules(one)
+        width = max(len(rule.target) for rule in rules)
+        for rule in rules:
+            sys.stdout.write(f"    {rule.target:<{width}}  {rule.rule}  [{rule.layer}]\n")

@@ -15,6 +15,19 @@ from service.mapping.spec import RuleSpec
 from service.mapping.targets import CUSTOM_PREFIX
 from service.pipeline import ConfiguredSource
 
+NAMES: Final = (
+    "attribute_never_seen",
+    "constants_differ",
+    "email_not_lower",
+    "entry_out_of_reach",
+    "external_id_mapped",
+    "literal_secret",
+    "path_twice",
+    "position_mapped",
+    "table_without_default",
+    "transform_without_effect",
+)
+"""Every warning there is."""
 CASES: Final = frozenset({"lower", "upper", "title"})
 """Transforms that each undo the others."""
 ONCE: Final = frozenset({*CASES, "trim", "strip_html", "to_int", "to_number", "to_bool", "to_string", "e164", "url"})
