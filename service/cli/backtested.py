@@ -66,7 +66,7 @@ def _source(tally: SourceTally) -> dict[str, Any]:
 
 def _field(tally: FieldTally) -> dict[str, Any]:
     counts = {name: getattr(tally, name) for name in ("same", "left_out", "failing", "unjudged")}
-    found = {one.name.lower(): _counted(tally.differences.get(one, Tally()), _VALUE) for one in Difference}
+    found = {one.value.replace(" ", "_"): _counted(tally.differences.get(one, Tally()), _VALUE) for one in Difference}
     return counts | found
 
 
@@ -128,7 +128,7 @@ def _examples(name: str, tally: SourceTally) -> None:
     for target, field in sorted(tally.fields.items()):
         for difference, found in field.differences.items():
             if found.examples:
-                _print(f"\n{name}: {target} {difference}, {found.count} times{_reasons(found)}")
+                _print(f"\n{name}: {target} {difference} ({found.count}){_reasons(found)}")
             for line in _lines(found.examples):
                 _print(line)
 

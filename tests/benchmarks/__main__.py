@@ -12,7 +12,19 @@ from typing import Final
 from rich.console import Console
 
 from service.main import real_clock
-from tests.benchmarks import burst, clients, deep_log, drain, duplicates, intake, latency, mapping, memory, unpaced
+from tests.benchmarks import (
+    backtest,
+    burst,
+    clients,
+    deep_log,
+    drain,
+    duplicates,
+    intake,
+    latency,
+    mapping,
+    memory,
+    unpaced,
+)
 from tests.benchmarks.report import QUICK, Bench, Measured, Scale, machine, show, write
 from tests.benchmarks.servers import ROOT, Cores, pin
 
@@ -27,6 +39,7 @@ MEASURES: Final[Mapping[str, Callable[[Bench], Measured]]] = {
     "memory": memory.measure,
     "deep_log": deep_log.measure,
     "mapping": mapping.measure,
+    "backtest": backtest.measure,
 }
 
 WIDTH: Final = 150

@@ -52,6 +52,7 @@ class Scale:
     settle_s: float = 1
     """From ready until the memory is read: the worker has looked around by then."""
     mappings: int = 20_000
+    backtested: int = 10_000
 
 
 QUICK: Final = Scale(
@@ -70,6 +71,7 @@ QUICK: Final = Scale(
     logged=50_000,
     starts=2,
     mappings=2_000,
+    backtested=1_000,
 )
 
 

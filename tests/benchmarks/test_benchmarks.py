@@ -32,6 +32,7 @@ SMALLEST = Scale(
     starts=1,
     settle_s=0,
     mappings=200,
+    backtested=30,
 )
 
 

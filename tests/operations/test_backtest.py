@@ -12,7 +12,7 @@ from sqlalchemy import ScalarSelect, select, update
 from service.config import Config, load
 from service.model import Action, Arrival, Change, Event, InboundRequest, Json
 from service.operations.backtest import Backtest, Difference, Report
-from service.operations.backtest.sides import Fate, make
+from service.operations.backtest.sides import Fate, Sides, make
 from service.operations.backtest.tally import OTHER_REASONS, REASONS_MAX
 from service.operations.masking import masked, shortened
 from service.schema import events, requests
@@ -548,3 +548,15 @@ def test_a_change_has_the_fate_that_delivering_it_gives_it(logged: Change, text:
         (end,) = settled.ended
         assert (end.state == "dead") == (made.fate is Fate.FAILED)
         assert made.fate is Fate.FAILED or str(end.reason).split(" ")[0] == made.reason.split(" ")[0]
+
+
+@pytest.mark.parametrize("case", FIELDS)
+def test_what_both_share_is_worked_out_once_and_comes_out_the_same(case: str, house: House) -> None:
+    now, then, values, *_ = FIELDS[case]
+    old, new = (house.config(text).sources["pipedrive"].rules for text in (PRESENT, with_rule(now, then)))
+    logged = person(1, **values)
+    before, after = Sides(old, new).make(logged, logged)
+    alone = make(new, logged)
+    assert (before, after.fate, after.reason) == (make(old, logged), alone.fate, alone.reason)
+    assert {trace.target: trace for trace in after.traces} == {trace.target: trace for trace in alone.traces}
+    assert len(after.traces) == len(alone.traces)

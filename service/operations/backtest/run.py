@@ -6,28 +6,11 @@ from dataclasses import dataclass, replace
 from service.errors import RequestError
 from service.mapping import Rules
 from service.model import Change, Json
-from service.operations.backtest.sides import UNREAD, Fate, Made, as_parsed, make, reads_back, unread
+from service.operations.backtest.sides import UNREAD, Fate, Made, Sides, as_parsed, make, reads_back, unread
 from service.operations.backtest.tally import Comparison, Report, SourceTally
 from service.pipeline import ConfiguredSource
 from service.store.history import History, Logged, Stretch
 from service.translate import recall
-
-
-@dataclass(frozen=True, slots=True)
-class _Pair:
-    """A source as it is configured now, the rules that count for now or then, and as the candidate has it."""
-
-    old: ConfiguredSource
-    rules: Rules
-    new: ConfiguredSource
-
-    def unread(self, change: Change, again: Change, made: tuple[Made, Made]) -> frozenset[str] | None:
-        """Return the targets whose values are in the record that would be read back; None where none would be."""
-        if (self.old.reader is None and self.new.reader is None) or all(one.fate is Fate.IGNORED for one in made):
-            return None
-        if not (reads_back(self.rules, change) or reads_back(self.new.rules, again)):
-            return None
-        return unread(self.rules, change) | unread(self.new.rules, again)
 
 
 class Backtest:
@@ -50,7 +33,7 @@ class Backtest:
         self._candidate = candidate
         self._then = then
         self._comparison = Comparison(examples=examples, show=show)
-        self._past: dict[tuple[str, str], Rules | None] = {}
+        self._sides_of: dict[tuple[str | None, str], Sides | None] = {}
         self._parsed: tuple[int, str, tuple[Change, ...] | str | None] | None = None
 
     async def run(self, history: History, stretch: Stretch, *, progress: Callable[[int], None]) -> Report:
@@ -84,54 +67,54 @@ class Backtest:
         old, new = self._present.get(logged.source), self._candidate.get(logged.source)
         if old is None or new is None:
             return
-        rules = await self._rules(history, old, logged)
-        if rules is None:
+        sides = await self._sides(history, old, new, logged)
+        if sides is None:
             tally.unstamped += 1
-        elif not tally.parsed_again and self._alike(rules, old, new, logged):
+        elif not tally.parsed_again and sides.alike and self._alike(old, new, logged):
             tally.same_rules += 1
         elif (change := logged.change) is None:
             tally.aged_out += 1
         else:
-            await self._compare(history, tally, logged, change, _Pair(old, rules, new))
+            await self._compare(history, tally, logged, change, _Pair(old, new, sides))
 
-    async def _rules(self, history: History, old: ConfiguredSource, logged: Logged) -> Rules | None:
-        """Return the rules to compare with, None where those of then cannot be had."""
-        if not self._then or logged.ignored is not None:
-            return old.rules
-        if logged.version is None:
-            return None
-        key = (logged.version, logged.source)
-        if key not in self._past:
-            kept = recall(await history.rules(*key))
-            self._past[key] = None if isinstance(kept, str) else kept
-        return self._past[key]
+    async def _sides(
+        self, history: History, old: ConfiguredSource, new: ConfiguredSource, logged: Logged
+    ) -> Sides | None:
+        """Return the rules to compare, None where those of then cannot be had."""
+        version = None
+        if self._then and logged.ignored is None:
+            version = logged.version
+            if version is None:
+                return None
+        key = (version, logged.source)
+        if key not in self._sides_of:
+            rules = old.rules if version is None else recall(await history.rules(version, logged.source))
+            self._sides_of[key] = None if isinstance(rules, str) else Sides(rules, new.rules)
+        return self._sides_of[key]
 
-    def _alike(self, rules: Rules, old: ConfiguredSource, new: ConfiguredSource, logged: Logged) -> bool:
-        """Say whether both do the same with a change, whatever is in it. What kept it out then may be another rule."""
-        known = not self._then or logged.ignored is None
-        return known and rules.document == new.rules.document and old.admission == new.admission
+    def _alike(self, old: ConfiguredSource, new: ConfiguredSource, logged: Logged) -> bool:
+        """Say whether both let in the same changes. What kept one out then may have been another configuration."""
+        return (not self._then or logged.ignored is None) and old.admission == new.admission
 
-    async def _compare(self, history: History, tally: SourceTally, logged: Logged, change: Change, pair: _Pair) -> None:
-        before = self._before(pair, change, logged.ignored)
-        again: Change | str | None = as_parsed(change, logged.ignored)
-        if tally.parsed_again:
-            again = await self._parse(history, pair.new, logged, change)
+    async def _compare(
+        self, history: History, tally: SourceTally, logged: Logged, change: Change, pair: "_Pair"
+    ) -> None:
+        parsed = as_parsed(change, logged.ignored)
+        (let_in,) = pair.old.admission.admit([parsed])
+        if self._then:
+            let_in = replace(change, ignored=logged.ignored)
+        again = await self._parse(history, pair.new, logged, change) if tally.parsed_again else parsed
         if again is None:
             tally.request_gone += 1
             return
         if isinstance(again, str):
-            self._comparison.compare(tally, logged, before, Made(Fate.UNREADABLE, again), unread=None)
+            made = make(pair.sides.old, let_in)
+            self._comparison.compare(tally, logged, made, Made(Fate.UNREADABLE, again), unread=None)
             return
-        after = make(pair.new.rules, *pair.new.admission.admit([again]))
+        before, after = pair.sides.make(let_in, *pair.new.admission.admit([again]))
         hidden = pair.unread(change, again, (before, after))
         tally.would_read += hidden is not None
         self._comparison.compare(tally, logged, before, after, unread=hidden)
-
-    def _before(self, pair: _Pair, change: Change, ignored: str | None) -> Made:
-        """Map a change as it was let in then, or as it would be now."""
-        if self._then:
-            return make(pair.rules, replace(change, ignored=ignored))
-        return make(pair.rules, *pair.old.admission.admit([as_parsed(change, ignored)]))
 
     async def _parse(
         self, history: History, new: ConfiguredSource, logged: Logged, change: Change
@@ -159,6 +142,23 @@ class Backtest:
                     read = f"{error.name}: {error.cause}"
             self._parsed = (logged.request_id, logged.source, read)
         return self._parsed[2]
+
+
+@dataclass(frozen=True, slots=True)
+class _Pair:
+    """A source as it is configured now and by the candidate, and the rules of both, or of then."""
+
+    old: ConfiguredSource
+    new: ConfiguredSource
+    sides: Sides
+
+    def unread(self, change: Change, again: Change, made: tuple[Made, Made]) -> frozenset[str] | None:
+        """Return the targets whose values are in the record that would be read back; None where none would be."""
+        if (self.old.reader is None and self.new.reader is None) or all(one.fate is Fate.IGNORED for one in made):
+            return None
+        if not (reads_back(self.sides.old, change) or reads_back(self.sides.new, again)):
+            return None
+        return unread(self.sides.old, change) | unread(self.sides.new, again)
 
 
 def _targets(rules: Rules) -> tuple[str, ...]:

@@ -2,10 +2,11 @@
 
 from dataclasses import dataclass, replace
 from enum import StrEnum
-from typing import Final
+from typing import Any, Final
 
 from service.admission import UNWANTED
-from service.mapping import Rules
+from service.mapping import Mapping, MappingSpec, Rules
+from service.mapping.targets import CUSTOM_PREFIX
 from service.model import Action, Change, Trace
 from service.paths import heads
 from service.sources.base import IGNORED
@@ -29,6 +30,10 @@ class Fate(StrEnum):
     UNREADABLE = "unreadable"
 
 
+SAID: Final = frozenset({"set", "clear"})
+"""Results of a field that are sent."""
+
+
 @dataclass(frozen=True, slots=True)
 class Made:
     """What was made of a change: its fate with the reason for it, and how each field came to be, target by target."""
@@ -38,18 +43,37 @@ class Made:
     traces: tuple[Trace, ...] = ()
 
 
+class Sides:
+    """The rules of two configurations for one source, so that what both share is worked out once.
+
+    ``alike`` says that they are the same as a whole.
+    """
+
+    def __init__(self, old: Rules, new: Rules) -> None:
+        self.old = old
+        self.new = new
+        self.alike = old.document == new.document
+        rules = dict(old.mapping.spec.rules())
+        self._shared = frozenset(target for target, rule in new.mapping.spec.rules() if rules.get(target) == rule)
+        self._rest = _without(new, self._shared)
+
+    def make(self, before: Change, after: Change) -> tuple[Made, Made]:
+        """Map a change as either configuration would have it. Total, as the rules are."""
+        made = make(self.old, before)
+        known = made.traces if before.values is after.values and after.action is not Action.DELETED else ()
+        if not known or _fate_unmapped(self.new, after) is not None:
+            return made, make(self.new, after)
+        traces = () if self._rest is None else self._rest.apply(after).traces
+        return made, _mapped((*(trace for trace in known if trace.target in self._shared), *traces))
+
+
 def make(rules: Rules, change: Change) -> Made:
     """Map a change by itself. Total, as the rules are."""
+    if (unmapped := _fate_unmapped(rules, change)) is not None:
+        return unmapped
     gone = change.action is Action.DELETED
-    if (why := _why_ignored(rules, change)) is not None:
-        return Made(Fate.IGNORED, why)
-    if not gone and rules.when is not None and not rules.when.holds(change):
-        return Made(Fate.FILTERED, FILTERED)
     mapping = rules.deleted if gone and rules.deleted is not None else rules.mapping
-    mapped = mapping.apply(change)
-    if mapped.faults:
-        return Made(Fate.FAILED, FAILED, mapped.traces)
-    return Made(Fate.SENT, "", mapped.traces) if mapped.fields else Made(Fate.NOTHING, NO_FIELD, mapped.traces)
+    return _mapped(mapping.apply(change).traces)
 
 
 def as_parsed(change: Change, ignored: str | None) -> Change:
@@ -73,6 +97,34 @@ def unread(rules: Rules, change: Change) -> frozenset[str]:
     if rules.when is not None and not heads(rules.when.paths) <= said:
         return frozenset(rules.mapping.targets)
     return frozenset(rules.mapping.fed_by(rules.mapping.needs - said))
+
+
+def _fate_unmapped(rules: Rules, change: Change) -> Made | None:
+    """Say what becomes of a change that is not mapped, None for one that is."""
+    if (why := _why_ignored(rules, change)) is not None:
+        return Made(Fate.IGNORED, why)
+    if change.action is not Action.DELETED and rules.when is not None and not rules.when.holds(change):
+        return Made(Fate.FILTERED, FILTERED)
+    return None
+
+
+def _mapped(traces: tuple[Trace, ...]) -> Made:
+    results = {trace.result for trace in traces}
+    if "fail" in results:
+        return Made(Fate.FAILED, FAILED, traces)
+    return Made(Fate.SENT, "", traces) if results & SAID else Made(Fate.NOTHING, NO_FIELD, traces)
+
+
+def _without(rules: Rules, targets: frozenset[str]) -> Mapping | None:
+    """Return the mapping but for these targets, None where nothing is left of it."""
+    rest: dict[str, Any] = {}
+    for target, _ in rules.mapping.spec.rules():
+        if target not in targets:
+            written: Any = rules.document["mapping"]
+            name = target.removeprefix(CUSTOM_PREFIX)
+            place, written = (rest, written) if name == target else (rest.setdefault("custom", {}), written["custom"])
+            place[name] = written[name]
+    return Mapping(MappingSpec.model_validate(rest)) if rest else None
 
 
 def _why_ignored(rules: Rules, change: Change) -> str | None:

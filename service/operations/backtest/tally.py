@@ -7,7 +7,7 @@ from enum import StrEnum
 from typing import Any, Final
 
 from service.model import MISSING, Json, Trace
-from service.operations.backtest.sides import Fate, Made
+from service.operations.backtest.sides import SAID, Fate, Made
 from service.store.history import Logged
 
 REASONS_MAX: Final = 20
@@ -195,7 +195,7 @@ class Comparison:
         was, becomes = _result(old), _result(new)
         difference = _difference(was, becomes, old, new)
         if difference is None:
-            entry.same += becomes in _SAID
+            entry.same += becomes in SAID
             entry.left_out += becomes == "skip"
             entry.failing += becomes == "fail"
             return False
@@ -224,10 +224,6 @@ class Comparison:
             line["raw"] = self._show(trace.raw)
         line["steps"] = [{"step": step.name, "value": self._show(step.value)} for step in trace.steps]
         return line | {"result": trace.result, "value": self._show(trace.value), "reason": trace.reason}
-
-
-_SAID: Final = frozenset({"set", "clear"})
-"""Results that are sent."""
 
 
 def _result(trace: Trace | None) -> str:
