@@ -314,7 +314,7 @@ async def test_of_a_long_story_the_newest_events_are_traced(store: Store, clock:
     traces = await trace_story(store, story, present)
     assert [trace.event for trace in traces] == list(range(TRACED_MAX + 2, 2, -1))
     document = shown(story, traces)
-    assert list(document) == ["person", "links", "fields", "events", "attempts", "traces"]
+    assert document.keys() >= {"person", "links", "fields", "events", "attempts", "traces"}
     assert len(document["events"]) == TRACED_MAX + 2
 
 
