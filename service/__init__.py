@@ -13,7 +13,7 @@ cli         operator verbs
 main        composition root: everything is built here, from settings
 reload      a changed configuration comes into force, or is refused
 clients     whom the service calls, as what is in force needs them
-web         HTTP in: webhooks, health        worker   the loop that claims due deliveries
+web         HTTP in: webhooks, health, API   worker   the loop that claims due deliveries
 config      environment and mapping file → validated values
 operations  what an operator asks for that is more than one call
 pipeline    the two journeys, step by step

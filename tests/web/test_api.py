@@ -233,6 +233,19 @@ async def test_what_is_asked_for_leaves_no_value_in_the_log(operator: Operator) 
     assert not [line for line in lines if "canary" in str(line) or GRACE in str(line)]
 
 
+async def test_a_fault_of_our_own_names_its_route_and_not_whom_it_was_asked_about(operator: Operator) -> None:
+    async def broken(contact: str) -> None:
+        raise RuntimeError(contact)
+
+    operator.service.app.add_api_route("/api/v1/broken/{contact}", broken)
+    with capture_logs() as lines:
+        answer = await operator.service.client.get(f"/api/v1/broken/{GRACE}")
+    assert (answer.status_code, answer.json()["type"]) == (500, "urn:crm-to-chartmogul:fault")
+    (line,) = [line for line in lines if line["event"] == "fault"]
+    assert (line["path"], line["cause"]) == ("/api/v1/broken/{contact}", "RuntimeError")
+    assert GRACE not in str(lines) + answer.text
+
+
 async def test_what_another_method_is_for_is_told(operator: Operator) -> None:
     headers = {"authorization": f"Bearer {TOKEN}"}
     answer = await operator.service.client.get("/api/v1/config/reload", headers=headers)
