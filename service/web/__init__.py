@@ -1,1 +1,4 @@
-"""HTTP in: webhooks on the hot path, health and the admin API beside it. Handlers turn requests into calls and results into answers."""
+"""HTTP in: webhooks on the hot path, health and the admin API beside it.
+
+Handlers turn requests into calls and results into answers.
+"""
