@@ -155,6 +155,12 @@ class ChartMogul:
         contacts = tuple(entry for entry in entries if isinstance(entry, dict))
         return Page(contacts, str(following) if more else None)
 
+    async def contact(self, uuid: str) -> Outcome:
+        """Read a contact: ``GET /v1/contacts/{uuid}``. The outcome's answer is the contact; it changes nothing."""
+        if not is_contact_uuid(uuid):
+            return Outcome(OutcomeKind.REJECTED, detail="the contact's uuid is not one of ChartMogul's")
+        return _of_a_read(await self._call("GET", f"/v1/contacts/{uuid}"))
+
     async def ping(self) -> Outcome:
         """Check the key: ``GET /v1/ping``."""
         return await self._call("GET", "/v1/ping")
@@ -216,8 +222,12 @@ def _text(document: Record | None, body: bytes | None) -> str:
 def _search_failure(outcome: Outcome) -> Outcome:
     """A search that finds no route or no such customer has not lost a contact."""
     kind = OutcomeKind.REJECTED if outcome.kind is OutcomeKind.CONTACT_GONE else outcome.kind
-    # A read changes nothing: what is not known of it can be asked again.
-    kind = OutcomeKind.UNREACHABLE if kind is OutcomeKind.UNKNOWN else kind
+    return _of_a_read(replace(outcome, kind=kind))
+
+
+def _of_a_read(outcome: Outcome) -> Outcome:
+    """A read changes nothing: what is not known of it can be asked again."""
+    kind = OutcomeKind.UNREACHABLE if outcome.kind is OutcomeKind.UNKNOWN else outcome.kind
     return replace(outcome, kind=kind)
 
 

@@ -24,6 +24,9 @@ from service.model import (
 CUSTOM: Final = "custom."
 """Before the name of a custom attribute, in every field name of ours."""
 
+WITH_ANOTHER: Final = "its values went out with a newer event"
+"""Why an event is merged whose values are not the newest of the patch, and are in it."""
+
 _NUMBER: Final = re.compile(r"-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][+-]?[0-9]{1,3})?")
 _INSTANT: Final = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}[T ].+")
 
@@ -279,7 +282,7 @@ def _end(
     if event.id == carrier:
         return Disposition(event.id, EventState.DELIVERED)
     if any(planned.event_id == event.id for planned in send.values()):
-        return Disposition(event.id, EventState.MERGED, "its values went out with a newer event", carrier)
+        return Disposition(event.id, EventState.MERGED, WITH_ANOTHER, carrier)
     if not result.fields:
         return Disposition(event.id, EventState.IGNORED, "no mapped field in it")
     for name in result.fields:

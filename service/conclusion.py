@@ -21,8 +21,10 @@ from service.model import (
     OutcomeKind,
     Record,
     Settle,
+    Shadowed,
     Verdict,
 )
+from service.shadow import doubts_left, go_with, would_stand
 from service.translate import Settled
 
 DOUBTFUL: Final = frozenset({OutcomeKind.UNKNOWN, OutcomeKind.SERVER_ERROR, OutcomeKind.OVERLOADED})
@@ -85,11 +87,15 @@ def conclude(  # everything that a conclusion is made of
     confirmed: dict[str, Confirmed] = {}
     doubts = tried.known.doubts
     again: datetime | None = None
+    shadowed: dict[str, Shadowed] | None = None
     if done and planned is not None and tried.planned_at is not None:
         doubts = doubts_after(tried.known, since=tried.planned_at)
         stands = _confirmed(planned, now, compared.ignored if compared else ())
         confirmed = sure_of({**planned.kept, **stands}, doubts)
         again = again_at(doubts, {**tried.known.fields, **confirmed})
+    elif verdict.next is Next.SHADOW and planned is not None and tried.planned_at is not None:
+        doubts = doubts_left(tried.known, since=tried.planned_at)
+        shadowed = would_stand(planned, tried.known, now=now)
     elif outcome.kind is OutcomeKind.UNKNOWN and sent:
         doubts = (*doubts, Doubt(now + policy.late, {name: one.carried for name, one in sent.items()}))
     if verdict.next in {Next.DEAD, Next.SKIP} and settled.mapped:
@@ -110,6 +116,7 @@ def conclude(  # everything that a conclusion is made of
         ignored_attributes=tuple(name.partition(".")[2] for name in compared.ignored) if compared else (),
         seen_attributes=_attributes(answer or tried.fresh),
         config_version=version,
+        shadowed=shadowed,
     )
 
 
@@ -121,6 +128,8 @@ def _ended(settled: Settled, verdict: Verdict, *, found: bool) -> tuple[Disposit
     """
     if verdict.next in {Next.RETRY, Next.RELINK}:
         return tuple(end for end in settled.ended if end.state is EventState.DEAD)
+    if verdict.next is Next.SHADOW:
+        return go_with(settled.ended, settled.mapped)
     if verdict.next is Next.DONE or not settled.mapped:
         return settled.ended
     state = EventState.DEAD if verdict.next is Next.DEAD else EventState.IGNORED
@@ -141,7 +150,7 @@ def _stays_found(outcome: Outcome, tried: Tried) -> bool:
 
 def _ends(settled: Settled, planned: Plan | None, verdict: Verdict) -> tuple[Disposition, ...]:
     match verdict.next:
-        case Next.DONE:
+        case Next.DONE | Next.SHADOW:
             return planned.dispositions if planned is not None else ()
         case Next.RETRY | Next.RELINK:
             return ()

@@ -30,6 +30,8 @@ from service.conclusion import Policy
 from service.config import Config
 from service.config.settings import Settings
 from service.errors import ServiceError, StoreError, StoreUnavailable
+from service.operations import watching
+from service.operations.going_live import go_live
 from service.operations.retention import Keep, sweep
 from service.pipeline import InForce, Pipeline
 from service.readback.client import ReadBack
@@ -45,7 +47,9 @@ from service.web.protocol import BoundedHttp
 from service.worker import Worker
 
 FLUSH_EVERY_S: Final = 1.0
-"""How often refusals are written down."""
+"""How often refusals, and what is noticed of drift, are written down."""
+GO_LIVE_EVERY_S: Final = 5.0
+"""How often it is asked whether changes that were shadowed are to be sent by now: seldom, and then soon."""
 SWEEP_FIRST_S: Final = 60.0
 """After the start: there is enough to do then."""
 SWEEP_EVERY_S: Final = 3600.0
@@ -166,10 +170,12 @@ def create_app(config: Config, *, clock: Callable[[], datetime] = real_clock) ->
             stack.push_async_callback(service.clients.close)
             stack.push_async_callback(service.store.close)
             migrated = await _prepare(service)
-            flusher = asyncio.create_task(_flush_refusals(service.store))
-            stack.push_async_callback(_stop_flusher, flusher, service.store)
+            flusher = asyncio.create_task(_flush_now_and_then(service))
+            stack.push_async_callback(_stop_flusher, flusher, service)
             sweeper = asyncio.create_task(_sweep(service))
             stack.push_async_callback(_end, sweeper)
+            going_live = asyncio.create_task(_go_live(service))
+            stack.push_async_callback(_end, going_live)
             await service.worker.start()
             stack.push_async_callback(service.worker.stop)
             await _after_change(service.worker)
@@ -324,17 +330,36 @@ async def _prepare(service: Service) -> bool:
         service.store.lock()
         migrated = await service.store.migrate()
         await keep(service.store, service.config, now=service.clock())
+        await watching.go_on(service.pipeline.lookout, service.store)
     except StoreError as error:
         log.critical("cannot_start", cause=error.cause, hint=error.hint)
         raise
     return migrated
 
 
-async def _flush_refusals(store: Store) -> None:
+async def _flush_now_and_then(service: Service) -> None:
     while True:
         await asyncio.sleep(FLUSH_EVERY_S)
-        with contextlib.suppress(StoreError):  # they wait for the next time
-            await store.refusals.flush()
+        await _flush(service)
+
+
+async def _flush(service: Service) -> None:
+    """Write down what is written behind the answers and deliveries; what cannot be waits for the next time."""
+    with contextlib.suppress(StoreError):
+        await service.store.refusals.flush()
+    service.pipeline.look_by_present_rules()
+    with contextlib.suppress(StoreError):
+        await watching.write_down(service.pipeline.lookout, service.store)
+
+
+async def _go_live(service: Service) -> None:
+    while True:
+        with contextlib.suppress(StoreError):  # what is shadowed still is so the next time
+            reopened = await go_live(service.store, service.pipeline.in_force.sources, clock=service.clock)
+            if reopened:
+                log.info("gone_live", events=reopened)
+                service.worker.wake()
+        await asyncio.sleep(GO_LIVE_EVERY_S)
 
 
 async def _sweep(service: Service) -> None:
@@ -356,7 +381,6 @@ async def _end(task: asyncio.Task[None]) -> None:
         await task
 
 
-async def _stop_flusher(flusher: asyncio.Task[None], store: Store) -> None:
+async def _stop_flusher(flusher: asyncio.Task[None], service: Service) -> None:
     await _end(flusher)
-    with contextlib.suppress(StoreError):
-        await store.refusals.flush()
+    await _flush(service)

@@ -10,12 +10,15 @@ from service.admission import EVERYTHING, Admission
 from service.chartmogul import ChartMogul
 from service.coalesce import Plan, newest, patch_body, plan
 from service.conclusion import Policy, Tried, conclude
+from service.drift import Basis, Lookout
 from service.errors import DeliveryError, Postponed
 from service.mapping import Rules
 from service.model import (
     Action,
     Arrival,
+    Carried,
     Conclusion,
+    Deliver,
     Delivery,
     Disposition,
     Doubt,
@@ -30,12 +33,14 @@ from service.model import (
     OutcomeKind,
     Owed,
     Receipt,
+    Record,
     Settle,
     Verdict,
 )
 from service.readback.base import Reader
 from service.readback.client import ReadBack
 from service.resolver import ByLink, OnAmbiguous, OnUnknown, Resolved, Resolver, ResolveStep, needed_by
+from service.shadow import as_read, needs_reading, plan_shadow
 from service.sources.base import Source
 from service.store import Store
 from service.store.opening import CrmRecord
@@ -64,6 +69,7 @@ class ConfiguredSource:
     admission: Admission = EVERYTHING
     reader: Reader[Any] | None = None
     """How the CRM's present record is read, None where it is not."""
+    deliver: Deliver = Deliver.LIVE
     layers: Mapping[str, str] = field(default_factory=dict)
     """By target, where its rule comes from: ``preset``, ``every_field``, ``define NAME``, ``source``, joined by +."""
 
@@ -87,11 +93,20 @@ class InForce:
     sources: Mapping[str, ConfiguredSource]
     readbacks: Mapping[str, ReadBack]
 
+    @property
+    def bases(self) -> dict[str, Basis]:
+        """By what each source's events are mapped, for whoever looks at what comes of it."""
+        return {
+            name: Basis(one.rules, one.source.leaves_out_empty, one.reader is not None)
+            for name, one in self.sources.items()
+        }
+
 
 class Pipeline:
     """The steps of both journeys, in their order. It knows no SQL, no HTTP status, no loop and no sleep.
 
-    What is ``in_force`` may be replaced at any time: each delivery goes on with what it began with.
+    What is ``in_force`` may be replaced at any time: each delivery goes on with what it began with. ``lookout`` looks
+    at what was mapped, as far as that was by what is in force.
     """
 
     def __init__(
@@ -106,6 +121,7 @@ class Pipeline:
         chance: Callable[[], float],
     ) -> None:
         self.in_force = in_force
+        self.lookout = Lookout()
         self._store = store
         self._sinks = sinks
         self._resolver = resolver
@@ -140,13 +156,10 @@ class Pipeline:
                     delivery, in_force, started_at, settled, Outcome(OutcomeKind.UNCHANGED), tried
                 )
             resolved = await self._resolve(delivery, configured, owed, settled)
-            tried = replace(tried, uuid=resolved.link.contact_uuid, fresh=resolved.fresh)
-            planned_at = self._clock()
-            known = await self._hold(delivery, resolved.link.contact_uuid, settled, planned_at, lease_until)
-            planned = plan(settled.mapped, known, now=planned_at, fresh=resolved.fresh)
-            link = None if resolved.link == owed.link else resolved.link
-            tried = replace(tried, link=link, known=known, planned=planned, planned_at=planned_at)
-            outcome = await self._send(delivery.account, resolved.link.contact_uuid, planned)
+            uuid, link = resolved.link.contact_uuid, None if resolved.link == owed.link else resolved.link
+            tried = replace(tried, uuid=uuid, link=link, fresh=resolved.fresh)
+            planned, tried = await self._plan(delivery, configured.deliver, settled, resolved, tried, until=lease_until)
+            outcome = await self._send(delivery.account, configured.deliver, uuid, planned)
         except Postponed as wait:
             await self._store.deliveries.release(delivery, due_at=wait.until)
             return None
@@ -174,6 +187,11 @@ class Pipeline:
         if outcome.kind is OutcomeKind.APPLIED:
             await self._store.accounts.key_works(account)
         return outcome.kind is OutcomeKind.APPLIED
+
+    def look_by_present_rules(self) -> None:
+        """Let the lookout go by the rules in force."""
+        if self.lookout.version != self.in_force.version:
+            self.lookout.follow(self.in_force.version, self.in_force.bases)
 
     async def _forget(
         self, delivery: Delivery, in_force: InForce, started_at: datetime, owed: Owed
@@ -230,16 +248,48 @@ class Pipeline:
             on_ambiguous=configured.on_ambiguous,
         )
 
-    async def _hold(self, delivery: Delivery, uuid: str, settled: Settled, now: datetime, until: datetime) -> Known:
+    async def _plan(  # all that a plan is made of
+        self,
+        delivery: Delivery,
+        deliver: Deliver,
+        settled: Settled,
+        resolved: Resolved,
+        tried: Tried,
+        *,
+        until: datetime,
+    ) -> tuple[Plan, Tried]:
+        """Keep the contact, read it where too little is known of it, and say what is to be sent, or would be."""
+        uuid, now, chosen = resolved.link.contact_uuid, self._clock(), newest(settled.mapped)
+        intent = None if deliver is Deliver.SHADOW else {name: planned.carried for name, planned in chosen.items()}
+        known = before = await self._hold(delivery, uuid, intent, now, until)
+        fresh = resolved.fresh
+        if fresh is None and needs_reading(deliver, chosen, known):
+            fresh = await self._read(delivery.account, uuid)
+            before = as_read(known, fresh)
+        plans = plan if deliver is Deliver.LIVE else plan_shadow
+        planned = plans(settled.mapped, before, now=now, fresh=fresh)
+        return planned, replace(tried, fresh=fresh, known=known, planned=planned, planned_at=now)
+
+    async def _hold(
+        self, delivery: Delivery, uuid: str, intent: Mapping[str, Carried] | None, now: datetime, until: datetime
+    ) -> Known:
         """Keep the contact for this delivery; raise Postponed while another one has it."""
-        intent = {name: planned.carried for name, planned in newest(settled.mapped).items()}
         late = self._policy.late
         known = await self._store.contacts.hold(delivery, uuid, intent=intent, now=now, until=until, late=late)
         if known is None:
             raise Postponed(now + BUSY_WAIT)
         return known
 
-    async def _send(self, account: str, uuid: str, planned: Plan) -> Outcome:
+    async def _read(self, account: str, uuid: str) -> Record:
+        """Return a contact as it stands in ChartMogul; raise DeliveryError where it cannot be had."""
+        read = await self._sinks[account].contact(uuid)
+        if read.answer is None:
+            raise DeliveryError(read)
+        return read.answer
+
+    async def _send(self, account: str, deliver: Deliver, uuid: str, planned: Plan) -> Outcome:
+        if deliver is Deliver.SHADOW:
+            return Outcome(OutcomeKind.SHADOWED)
         if not planned.send:
             return Outcome(OutcomeKind.UNCHANGED)
         fields = {name: one.value for name, one in planned.send.items()}
@@ -270,14 +320,22 @@ class Pipeline:
             outcome, verdict, settled, tried, started_at=started_at, now=now, version=version, policy=policy
         )
         if await self._store.deliveries.record(delivery, conclusion, now=now):
+            self._look(in_force, delivery.source, settled, conclusion, now)
             return conclusion
-        unsent = outcome.kind is OutcomeKind.UNREACHABLE
+        unsent = outcome.kind in {OutcomeKind.UNREACHABLE, OutcomeKind.SHADOWED}
         if tried.uuid is not None and tried.planned is not None and tried.planned.send and not unsent:
             # Whoever has the lease now may have sent before this landed.
             late = Doubt(now + self._policy.late, {name: one.carried for name, one in tried.planned.send.items()})
             record = CrmRecord(delivery.account, delivery.source, delivery.object_id)
             await self._store.contacts.doubt(record, tried.uuid, late, now=now)
         return None
+
+    def _look(self, in_force: InForce, source: str, settled: Settled, conclusion: Conclusion, now: datetime) -> None:
+        """Look at the events that end, each once, unless other rules have come into force meanwhile."""
+        if in_force is self.in_force:
+            self.look_by_present_rules()
+            ended = {end.event_id for end in conclusion.dispositions}
+            self.lookout.observe(source, (one for one in settled.told if one[0].id in ended), at=now)
 
     def _decide(
         self, delivery: Delivery, configured: ConfiguredSource | None, outcome: Outcome, now: datetime

@@ -37,6 +37,7 @@ class History:
 HINTS: Final[dict[OutcomeKind, str]] = {
     OutcomeKind.APPLIED: "nothing to do",
     OutcomeKind.UNCHANGED: "nothing to do: ChartMogul holds these values",
+    OutcomeKind.SHADOWED: "`explain` shows what would be sent; `deliver: live` sends what is still new of it",
     OutcomeKind.RATE_LIMITED: "other integrations use the account's 40 requests/s too; lower CHARTMOGUL_RATE_PER_S",
     OutcomeKind.OVERLOADED: "more than 20 requests ran in parallel; lower CHARTMOGUL_PARALLEL",
     OutcomeKind.UNREACHABLE: "check the network and CHARTMOGUL_BASE_URL; it is tried again by itself",
@@ -65,6 +66,8 @@ def decide(  # noqa: PLR0911  # one consequence for each outcome
     match kind:
         case OutcomeKind.APPLIED | OutcomeKind.UNCHANGED:
             return Verdict(Next.DONE, kind.value, hint=hint)
+        case OutcomeKind.SHADOWED:
+            return Verdict(Next.SHADOW, "shadow mode: nothing is sent", hint=hint)
         case OutcomeKind.RATE_LIMITED | OutcomeKind.OVERLOADED:
             slow_until = now + timedelta(seconds=_slow_s(outcome, history))
             return _again(outcome, history, now, retry_for, chance, slow_until)

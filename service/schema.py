@@ -62,6 +62,12 @@ OPEN: Final = "state IN ('pending', 'leased')"
 NAMED: Final = "by_event_id IS NOT NULL"
 """The event ended by another one."""
 
+SHADOWED: Final = "state = 'shadowed'"
+"""The event waits for its source to go live."""
+
+SHADOW_OWES: Final = "shadow IS NOT NULL AND doubts IS NOT NULL"
+"""A contact in doubt that shadow mode has been at."""
+
 metadata = MetaData(
     naming_convention={"ix": "ix_%(table_name)s_%(column_0_N_name)s", "uq": "uq_%(table_name)s_%(column_0_N_name)s"}
 )
@@ -108,6 +114,7 @@ events = Table(
     Index(None, "delivery_id"),
     # Who overtook another is kept as long as that other is.
     Index("ix_events_by_event_id", "by_event_id", sqlite_where=text(NAMED), postgresql_where=text(NAMED)),
+    Index("ix_events_shadowed", "source", "id", sqlite_where=text(SHADOWED), postgresql_where=text(SHADOWED)),
 )
 
 deliveries = Table(
@@ -204,6 +211,13 @@ contacts = Table(
     Column("updated_at", Instant, nullable=False),
     Index(None, "held_by"),
     Index(None, "email"),
+    Index(
+        "ix_contacts_shadow_owes",
+        "account",
+        "uuid",
+        sqlite_where=text(SHADOW_OWES),
+        postgresql_where=text(SHADOW_OWES),
+    ),
 )
 
 accounts = Table(

@@ -24,11 +24,12 @@ READING: Final = (OutcomeKind.CRM_UNREACHABLE, OutcomeKind.CRM_RATE_LIMITED, Out
 PATIENT: Final = (*SLOWING, OutcomeKind.UNREACHABLE, OutcomeKind.UNKNOWN, *READING)
 COUNTED: Final = (OutcomeKind.SERVER_ERROR, OutcomeKind.FAULT)
 
-D, R, L, X = Next.DONE, Next.RETRY, Next.RELINK, Next.DEAD
+D, R, L, X, S = Next.DONE, Next.RETRY, Next.RELINK, Next.DEAD, Next.SHADOW
 TABLE: Final = {
     # outcome: at first, after some failures, after retry_for, after it was relinked
     OutcomeKind.APPLIED: (D, D, D, D),
     OutcomeKind.UNCHANGED: (D, D, D, D),
+    OutcomeKind.SHADOWED: (S, S, S, S),
     OutcomeKind.RATE_LIMITED: (R, R, X, R),
     OutcomeKind.OVERLOADED: (R, R, X, R),
     OutcomeKind.UNREACHABLE: (R, R, X, R),

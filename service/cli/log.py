@@ -145,12 +145,20 @@ def _tell(story: Any) -> None:  # noqa: ANN401  # a Story, whose module is loade
     for uuid, fields in story.fields.items():
         sys.stdout.write(f"\n{uuid}, field by field\n")
         print_lines([_blame_line(blame) for blame in fields], columns, as_json=False)
+    for uuid, fields in story.would_be_sent.items():
+        sys.stdout.write(f"\n{uuid}, what would be sent, if its source were live\n")
+        print_lines([_would_be_line(one) for one in fields], columns[:5], as_json=False)
     sys.stdout.write("\nchanges, newest first\n")
     columns = ["id", "source", "object_id", "received_at", "state", "by_event_id", "reason"]
     print_lines(story.events, columns, as_json=False)
     sys.stdout.write("\nattempts, newest first\n")
     columns = ["id", "started_at", "outcome", "status", "detail", "fields", "duration_ms"]
     print_lines(story.attempts, columns, as_json=False)
+
+
+def _would_be_line(one: Any) -> dict[str, Any]:  # noqa: ANN401  # a WouldBe, as above
+    would = one.shadowed
+    return {"field": one.field, "value": would.value, "source": one.source, "event": would.event_id, "rule": would.rule}
 
 
 def _blame_line(blame: Any) -> dict[str, Any]:  # noqa: ANN401  # a Blame, as above

@@ -24,7 +24,7 @@ from service.config.variables import nearest
 from service.mapping import ConditionSpec, MappingSpec
 from service.mapping.forms import PathField, not_null
 from service.mapping.forms import Strict as RuleStrict
-from service.model import Settle
+from service.model import Deliver, Settle
 from service.paths import Path
 from service.readback import READERS
 from service.resolver import ByCustomer, ByEmail, ByLink, ByUuid, OnAmbiguous, OnUnknown, ResolveStep
@@ -188,6 +188,9 @@ class SourceSpec(Strict):
     resolve: _Resolve = ()
     on_unknown: Annotated[OnUnknown, Field(description="When ChartMogul has no such contact.")] = OnUnknown.DEAD_LETTER
     on_ambiguous: Annotated[OnAmbiguous, Field(description="When several contacts fit.")] = OnAmbiguous.DEAD_LETTER
+    deliver: Annotated[Deliver, Field(description="Whether changes are sent, or only what would be is recorded.")] = (
+        Deliver.LIVE
+    )
     when: Annotated[
         ConditionSpec | SkipJsonSchema[None],
         BeforeValidator(not_null),

@@ -130,6 +130,7 @@ class ConfigurationFile:
             settle=source_type.usual_settle if spec.settle is None else spec.settle.as_settle(),
             admission=spec.admission(),
             reader=_reader(preset, spec),
+            deliver=spec.deliver,
             layers=self._layered.layers[name],
         )
 

@@ -33,6 +33,7 @@ from service.model.deliveries import (
     Carried,
     Conclusion,
     Confirmed,
+    Deliver,
     Delivery,
     DeliveryState,
     Disposition,
@@ -43,6 +44,7 @@ from service.model.deliveries import (
     Outcome,
     OutcomeKind,
     Owed,
+    Shadowed,
     Verdict,
 )
 from service.model.drifts import Cause, Drift, DriftKind, Noticed, Sighting
@@ -60,6 +62,7 @@ __all__ = [
     "Change",
     "Conclusion",
     "Confirmed",
+    "Deliver",
     "Delivery",
     "DeliveryState",
     "Disposition",
@@ -85,6 +88,7 @@ __all__ = [
     "Record",
     "Reply",
     "Settle",
+    "Shadowed",
     "Sighting",
     "Step",
     "Trace",

@@ -63,6 +63,7 @@ class EventState(StrEnum):
     MERGED = "merged"
     UNCHANGED = "unchanged"
     IGNORED = "ignored"
+    SHADOWED = "shadowed"
     DEAD = "dead"
 
 

@@ -19,11 +19,19 @@ class DeliveryState(StrEnum):
     DEAD = "dead"
 
 
+class Deliver(StrEnum):
+    """What a source's changes come to: a PATCH, or only the record of what would have been sent."""
+
+    LIVE = "live"
+    SHADOW = "shadow"
+
+
 class OutcomeKind(StrEnum):
     """What came of an attempt, in the words that ``retry`` decides by."""
 
     APPLIED = "applied"
     UNCHANGED = "unchanged"
+    SHADOWED = "shadowed"
     RATE_LIMITED = "rate_limited"
     OVERLOADED = "overloaded"
     UNREACHABLE = "unreachable"
@@ -134,11 +142,31 @@ class Doubt:
 
 
 @dataclass(frozen=True, slots=True)
+class Shadowed:
+    """A field as sources in shadow mode would have left it, and the event that would have set it.
+
+    ``sent`` is False where the contact held the value already, so that only its order would have moved on.
+    """
+
+    value: Json = field(repr=False)
+    order: Order
+    event_id: int | None
+    at: datetime
+    rule: str | None = None
+    sent: bool = True
+
+
+@dataclass(frozen=True, slots=True)
 class Known:
-    """What is known of a ChartMogul contact: its fields as last confirmed, and the doubts about them."""
+    """What is known of a ChartMogul contact: its fields as last confirmed, and the doubts about them.
+
+    ``shadow`` is what sources in shadow mode would have made of it; None where none has been at it, empty where what
+    they would have sent goes out now.
+    """
 
     fields: Mapping[str, Confirmed] = field(default_factory=dict)
     doubts: tuple[Doubt, ...] = ()
+    shadow: Mapping[str, Shadowed] | None = None
 
 
 NOTHING_KNOWN: Final = Known()
@@ -163,6 +191,7 @@ class Next(StrEnum):
     RELINK = "relink"
     DEAD = "dead"
     SKIP = "skip"
+    SHADOW = "shadow"
 
 
 @dataclass(frozen=True, slots=True)
@@ -199,7 +228,8 @@ class Conclusion:
     ``confirmed`` holds the contact's fields as they are known afterwards, ``uncertain`` the names of those that may
     have changed without a word. ``doubts`` are those that remain, in the place of ``doubts_seen``; ``again_at`` is when
     confirmed values must be sent once more because of them. ``email`` is the contact's as ChartMogul just returned it,
-    None where it returned nothing.
+    None where it returned nothing. ``shadowed`` is what the try would have sent or left as it is, None where it was for
+    sending.
     """
 
     attempt: Attempt
@@ -218,3 +248,4 @@ class Conclusion:
     seen_attributes: tuple[str, ...] = ()
     """The custom attributes of the contact as ChartMogul just returned it."""
     config_version: str | None = None
+    shadowed: Mapping[str, Shadowed] | None = None

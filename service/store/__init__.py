@@ -5,6 +5,7 @@ from service.store.configurations import Configurations
 from service.store.contacts import Contacts
 from service.store.database import Database
 from service.store.deliveries import Deliveries
+from service.store.drifts import Drifts
 from service.store.erase import Eraser
 from service.store.intake import Intake
 from service.store.ledger import Ledger
@@ -13,6 +14,7 @@ from service.store.migrate import migrate
 from service.store.refusals import Refusals
 from service.store.replay import Replays
 from service.store.retention import Retention
+from service.store.shadow import Shadows
 
 __all__ = ["Store"]
 
@@ -32,8 +34,10 @@ class Store:
         self.accounts = Accounts(self._database)
         self.configurations = Configurations(self._database)
         self.refusals = Refusals(self._database)
+        self.drifts = Drifts(self._database)
         self.ledger = Ledger(self._database)
         self.replays = Replays(self._database)
+        self.shadows = Shadows(self._database)
         self.eraser = Eraser(self._database)
         self.retention = Retention(self._database)
 

@@ -75,6 +75,7 @@ def _books() -> dict[str, Select[Any]]:
         "delivered events without an attempt": select(events.c.id).where(events.c.state == "delivered", ~attempted),
         "merged events that name no other event": select(events.c.id).where(events.c.state == "merged", ~named),
         "dead events without a dead letter": select(events.c.id).where(events.c.state == "dead", ~lettered),
+        "shadowed events without an attempt": select(events.c.id).where(events.c.state == "shadowed", ~attempted),
         "ignored events without a reason": select(events.c.id).where(
             events.c.state == "ignored", events.c.reason.is_(None)
         ),

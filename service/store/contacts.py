@@ -7,10 +7,19 @@ from typing import Any, Final
 
 from sqlalchemy import Connection, and_, bindparam, exists, or_, select, update
 
-from service.model import Carried, Conclusion, Confirmed, Delivery, Doubt, Known, Priority
+from service.model import Carried, Conclusion, Confirmed, Delivery, Doubt, Known, Next, Priority, Shadowed
 from service.schema import contacts, links
 from service.store.database import Database, upserting
-from service.store.fields import pack_carried, pack_doubts, pack_fields, unpack_carried, unpack_doubts, unpack_fields
+from service.store.fields import (
+    pack_carried,
+    pack_doubts,
+    pack_fields,
+    pack_shadow,
+    unpack_carried,
+    unpack_doubts,
+    unpack_fields,
+    unpack_shadow,
+)
 from service.store.lease import HELD, lease
 from service.store.opening import CrmRecord, Opening
 from service.store.prepared import new, updating
@@ -23,7 +32,7 @@ PAGE: Final = 1_000
 
 _HERE: Final = and_(contacts.c.account == bindparam("contact_account"), contacts.c.uuid == bindparam("contact_uuid"))
 _HOLDABLE: Final = (
-    select(contacts.c.fields, contacts.c.intent, contacts.c.doubts)
+    select(contacts.c.fields, contacts.c.intent, contacts.c.doubts, contacts.c.shadow)
     .where(
         _HERE,
         or_(
@@ -35,7 +44,9 @@ _HOLDABLE: Final = (
     )
     .with_for_update()
 )
-_CONCLUDED: Final = select(contacts.c.held_by, contacts.c.fields, contacts.c.doubts).where(_HERE).with_for_update()
+_CONCLUDED: Final = (
+    select(contacts.c.held_by, contacts.c.fields, contacts.c.doubts, contacts.c.shadow).where(_HERE).with_for_update()
+)
 FOUND_BY: Final = "a PATCH whose lease was lost"
 """How a link was found that a doubt needed."""
 
@@ -68,7 +79,7 @@ class Contacts:
         delivery: Delivery,
         uuid: str,
         *,
-        intent: Mapping[str, Carried],
+        intent: Mapping[str, Carried] | None,
         now: datetime,
         until: datetime,
         late: timedelta,
@@ -77,7 +88,7 @@ class Contacts:
 
         None also when the lease was lost meanwhile: whoever has it now sends instead.
         ``intent`` is what the PATCH may carry: should no outcome be recorded, those fields are uncertain, and for as
-        long as ``late`` after that was noticed they may land over newer ones.
+        long as ``late`` after that was noticed they may land over newer ones. It is None where there will be no PATCH.
         """
         here = {"contact_account": delivery.account, "contact_uuid": uuid}
 
@@ -92,11 +103,12 @@ class Contacts:
             known = Known(
                 doubted(unpack_fields(before.fields), left),
                 merged((*unpack_doubts(before.doubts), *([Doubt(now + late, left)] if left else []))),
+                unpack_shadow(before.shadow),
             )
             held = {
                 "held_by": delivery.id,
                 "held_until": until,
-                "intent": pack_carried({**_again(known, now), **intent}),
+                "intent": None if intent is None else pack_carried({**_again(known, now), **intent}),
                 "fields": pack_fields(known.fields),
                 "doubts": pack_doubts(known.doubts),
             }
@@ -178,14 +190,16 @@ class Contacts:
 
     async def known(self, account: str, uuid: str) -> Known:
         """Return what is known of a contact; nothing when it was never held."""
-        asked = select(contacts.c.fields, contacts.c.doubts).where(
+        asked = select(contacts.c.fields, contacts.c.doubts, contacts.c.shadow).where(
             contacts.c.account == account, contacts.c.uuid == uuid
         )
         row = await self._database.read(lambda connection: connection.execute(asked).first())
-        return Known() if row is None else Known(unpack_fields(row.fields), unpack_doubts(row.doubts))
+        if row is None:
+            return Known()
+        return Known(unpack_fields(row.fields), unpack_doubts(row.doubts), unpack_shadow(row.shadow))
 
 
-def contact_of(connection: Connection, delivery: Delivery, uuid: str) -> Any:  # noqa: ANN401  # a row of three columns
+def contact_of(connection: Connection, delivery: Delivery, uuid: str) -> Any:  # noqa: ANN401  # a row of four columns
     """Read and lock what a conclusion changes of a contact; None where there is no such contact."""
     return connection.execute(_CONCLUDED, {"contact_account": delivery.account, "contact_uuid": uuid}).first()
 
@@ -212,12 +226,31 @@ def conclude_hold(
     fields = doubted({**unpack_fields(row.fields), **confirmed}, unsure)
     doubts = merged((*conclusion.doubts, *unseen))
     values = {"fields": pack_fields(fields), "doubts": pack_doubts(doubts), "intent": None, "updated_at": now}
+    if row.shadow is not None or conclusion.shadowed is not None:
+        values["shadow"] = pack_shadow(shadow_after(unpack_shadow(row.shadow), conclusion, in_doubt=bool(doubts)))
     if conclusion.email is not None:
         values["email"] = conclusion.email
     here = {"contact_account": delivery.account, "contact_uuid": conclusion.attempt.contact_uuid}
     concluded = _FREE | values
     connection.execute(updating(contacts, _HERE, tuple(concluded)), here | new(concluded))
     return min((doubt.until for doubt in unseen), default=None)
+
+
+def shadow_after(
+    before: Mapping[str, Shadowed] | None, conclusion: Conclusion, *, in_doubt: bool
+) -> dict[str, Shadowed] | None:
+    """Return what stands of shadow mode after a try: all that no newer value was confirmed of since.
+
+    It is empty rather than None where the contact is still to be read before the next PATCH, or is owed a confirmed
+    value that shadow mode did not send once more.
+    """
+    stands = {
+        name: one
+        for name, one in {**(before or {}), **(conclusion.shadowed or {})}.items()
+        if name not in conclusion.confirmed or conclusion.confirmed[name].order < one.order
+    }
+    waits = conclusion.verdict.next in {Next.RETRY, Next.RELINK} or (in_doubt and conclusion.shadowed is not None)
+    return stands if stands or waits else None
 
 
 def release_holds(connection: Connection, delivery_ids: Sequence[int], *, sent: bool) -> None:

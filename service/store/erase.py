@@ -2,18 +2,19 @@
 
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from typing import Final
+from typing import Any, Final
 
-from sqlalchemy import ColumnElement, Connection, Table, and_, delete, not_, select, tuple_, union, update
+from sqlalchemy import ColumnElement, Connection, Select, Table, and_, delete, not_, select, text, tuple_, union, update
 
 from service.errors import NotFound, Postponed, ServiceError
 from service.model import Action, Delivery, DeliveryState, EventState
-from service.schema import attempts, contacts, deliveries, events, links, requests
+from service.schema import SHADOWED, attempts, contacts, deliveries, events, links, requests
 from service.store.database import Database
 from service.store.fields import pack_fields, unpack_fields
 from service.store.lease import HELD, lease
 from service.store.payloads import unpack_change
 from service.store.people import RECORDS_MAX, Person, find_person
+from service.store.shadow import forget_shadow
 
 REASON: Final = "erased at a person's request"
 BUSY_WAIT: Final = timedelta(seconds=1)
@@ -44,7 +45,8 @@ class Eraser:
     async def erase(self, named: str, *, source: str | None = None, now: datetime) -> Erased:
         """Erase the person that a CRM record's id, a ``con_`` uuid or an email stands for. NotFound if there is none.
 
-        Raises ServiceError where several people have the id. What still waits to be delivered of them ends as ignored.
+        Raises ServiceError where several people have the id. What still waits to be delivered of them, or to go live,
+        ends as ignored.
         A whole request goes where any part of it is theirs.
         """
         erased = await self._database.write(lambda connection: _erase(connection, named, source, now))
@@ -186,9 +188,12 @@ def _erase_events(
     if but is not None:
         own = and_(events.c.source == but.source, events.c.object_id == but.object_id)
         theirs = and_(theirs, not_(and_(own, events.c.action == Action.PRIVACY_DELETED.value)))
+    # What they would have left stands in contacts of others, too.
+    shadowed: Select[Any] = select(events.c.id, events.c.account, events.c.attempt_id).where(theirs, text(SHADOWED))
+    forget_shadow(connection, connection.execute(shadowed).all(), now)
     # Payloads first: a replay at the same time then finds them gone, or its changes are ended here.
     erased = connection.execute(update(events).where(theirs, events.c.change.is_not(None)).values(change=None)).rowcount
-    open_ones = events.c.state.in_([EventState.PENDING.value, EventState.DEAD.value])
+    open_ones = events.c.state.in_([EventState.PENDING.value, EventState.DEAD.value, EventState.SHADOWED.value])
     connection.execute(
         update(events).where(theirs, open_ones).values(state=EventState.IGNORED.value, reason=REASON, decided_at=now)
     )
@@ -204,7 +209,9 @@ def _erase_contacts(connection: Connection, person: Person, now: datetime) -> in
         connection.execute(
             update(contacts)
             .where(contacts.c.account == row.account, contacts.c.uuid == row.uuid)
-            .values(email=None, fields=_without_values(row.fields), intent=None, doubts=None, updated_at=now)
+            .values(
+                email=None, fields=_without_values(row.fields), intent=None, doubts=None, shadow=None, updated_at=now
+            )
         )
     return len(rows)
 

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 
 import orjson
 
-from service.model import Carried, Confirmed, Doubt, from_micros, to_micros
+from service.model import Carried, Confirmed, Doubt, Shadowed, from_micros, to_micros
 
 
 def pack_fields(fields: Mapping[str, Confirmed]) -> bytes:
@@ -66,6 +66,28 @@ def unpack_doubts(packed: str | None) -> tuple[Doubt, ...]:
         )
         for until_us, fields in orjson.loads(packed or "[]")
     )
+
+
+def pack_shadow(fields: Mapping[str, Shadowed] | None) -> bytes | None:
+    """Turn what sources in shadow mode would have left into JSON; None where none has been at it."""
+    if fields is None:
+        return None
+    return orjson.dumps(
+        {
+            name: [one.value, *one.order, one.event_id, to_micros(one.at), one.rule, one.sent]
+            for name, one in fields.items()
+        }
+    )
+
+
+def unpack_shadow(packed: bytes | None) -> dict[str, Shadowed] | None:
+    """Turn JSON back into what sources in shadow mode would have left."""
+    if packed is None:
+        return None
+    return {
+        name: Shadowed(value, (order_key, arrival), event_id, from_micros(at_us), rule, sent=sent)
+        for name, (value, order_key, arrival, event_id, at_us, rule, sent) in orjson.loads(packed).items()
+    }
 
 
 def _carried(fields: Mapping[str, Carried]) -> dict[str, list[object]]:

@@ -1,7 +1,7 @@
 """The log as an operator reads it: lists, counts, one contact's story, and whether the books close."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Final
 
@@ -25,6 +25,7 @@ from service.store.database import Database
 from service.store.fields import unpack_doubts, unpack_fields
 from service.store.payloads import unpack_change, unpack_request
 from service.store.people import Person, find_person
+from service.store.shadow import WouldBe, would_be
 
 PAGE_MAX: Final = 1_000
 """Rows that one list returns at most."""
@@ -63,6 +64,8 @@ class Story:
     """By the uuid of the contact."""
     events: tuple[Line, ...]
     attempts: tuple[Line, ...]
+    would_be_sent: Mapping[str, tuple[WouldBe, ...]] = field(default_factory=dict)
+    """By the uuid of the contact: what sources in shadow mode did not send."""
 
     @property
     def known(self) -> bool:
@@ -193,7 +196,7 @@ def _story(connection: Connection, named: str, source: str | None, limit: int) -
         select(attempts).where(attempts.c.delivery_id.in_(ids)).order_by(attempts.c.id.desc()).limit(limit)
     ).all()
     known = connection.execute(
-        select(contacts.c.uuid, contacts.c.fields, contacts.c.doubts).where(
+        select(contacts.c.uuid, contacts.c.fields, contacts.c.doubts, contacts.c.shadow).where(
             tuple_(contacts.c.account, contacts.c.uuid).in_(person.contacts)
         )
     ).all()
@@ -203,6 +206,7 @@ def _story(connection: Connection, named: str, source: str | None, limit: int) -
         {row.uuid: _blame(connection, row) for row in known},
         tuple(_line(row) for row in listed),
         tuple(_line(row) for row in tried),
+        {row.uuid: would_be(connection, row.shadow) for row in known if row.shadow is not None},
     )
 
 
@@ -226,7 +230,7 @@ def _logged(connection: Connection, event_ids: Sequence[int]) -> list[Logged]:
     return [found[event_id] for event_id in dict.fromkeys(event_ids) if event_id in found]
 
 
-def _blame(connection: Connection, row: Any) -> tuple[Blame, ...]:  # noqa: ANN401  # a row of three columns
+def _blame(connection: Connection, row: Any) -> tuple[Blame, ...]:  # noqa: ANN401  # a row of four columns
     fields = unpack_fields(row.fields)
     setters = {one.event_id for one in fields.values() if one.event_id is not None}
     asked = select(events.c.id, events.c.source).where(events.c.id.in_(setters))

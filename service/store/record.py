@@ -34,6 +34,7 @@ _CLOSED: Final = {
     Next.DONE: DeliveryState.DELIVERED,
     Next.SKIP: DeliveryState.SKIPPED,
     Next.DEAD: DeliveryState.DEAD,
+    Next.SHADOW: DeliveryState.SKIPPED,
 }
 
 

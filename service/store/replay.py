@@ -5,13 +5,15 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
 
-from sqlalchemy import ColumnElement, Connection, Row, Select, exists, false, func, select, update
+from sqlalchemy import ColumnElement, Connection, Select, exists, false, func, select, update
 
 from service.errors import NotFound
-from service.model import DeliveryState, EventState, OutcomeKind, Priority
+from service.model import DeliveryState, EventState, OutcomeKind
 from service.schema import deliveries, events
 from service.store.database import Database
-from service.store.opening import CrmRecord, Opening
+from service.store.opening import Opening
+from service.store.reopening import make_pending, open_for
+from service.store.shadow import forget_shadow
 
 BATCH: Final = 500
 """Events of one batch: one transaction, and no longer."""
@@ -84,6 +86,8 @@ class Replays:
                     events.c.source,
                     events.c.object_id,
                     events.c.delivery_id,
+                    events.c.attempt_id,
+                    events.c.state,
                     events.c.change.is_(None).label("unreadable"),
                 )
                 .where(*_wanted(selection), events.c.id > after)
@@ -94,28 +98,16 @@ class Replays:
             rows = connection.execute(asked).all()
             readable = [row for row in rows if not row.unreadable]
             blank = connection.execute(_blank_letters(selection)).all() if after == 0 else []
-            records = self._reopen(connection, readable, now) | self._reopen(connection, blank, now, changes=0)
-            _make_pending(connection, [row.id for row in readable], version, then=then)
+            records = open_for(connection, self._opening, readable, now)
+            records |= open_for(connection, self._opening, blank, now, changes=0)
+            make_pending(connection, [row.id for row in readable], version, then=then)
+            forget_shadow(connection, [row for row in readable if row.state == EventState.SHADOWED], now)
             letters = {row.delivery_id for row in (*readable, *blank)} | set(selection.letters)
             self._close_letters(connection, letters, now)
             last_id = rows[-1].id if len(rows) == BATCH else None
             return Batch(len(readable), len(records), len(rows) - len(readable), last_id)
 
         return await self._database.write(run)
-
-    def _reopen(
-        self, connection: Connection, rows: Sequence[Row[Any]], now: datetime, *, changes: int = 1
-    ) -> set[CrmRecord]:
-        counts: dict[CrmRecord, int] = {}
-        for row in rows:
-            record = CrmRecord(row.account, row.source, row.object_id)
-            counts[record] = counts.get(record, 0) + changes
-        # In one order everywhere, so that two replicas never wait for each other.
-        for record in sorted(counts, key=lambda one: (one.source, one.object_id)):
-            self._opening.open(
-                connection, record, due_at=now, now=now, priority=Priority.REPLAY, changes=counts[record]
-            )
-        return set(counts)
 
     def _close_letters(self, connection: Connection, delivery_ids: set[int], now: datetime) -> None:
         """Put away the dead letters that are empty now."""
@@ -149,19 +141,6 @@ def _require_dead(connection: Connection, letters: Sequence[int]) -> None:
     wrong = sorted(set(letters) - set(connection.execute(dead.with_for_update()).scalars())) if letters else []
     if wrong:
         raise NotFound(f"delivery {wrong[0]} is not a dead letter", hint="see `dead-letters` for those that are")
-
-
-def _make_pending(connection: Connection, ids: Sequence[int], version: str | None, *, then: bool) -> None:
-    fresh: dict[str, Any] = {
-        "state": EventState.PENDING.value,
-        "reason": None,
-        "decided_at": None,
-        "delivery_id": None,
-        "attempt_id": None,
-        "by_event_id": None,
-        "replay_version": events.c.config_version if then else version,
-    }
-    connection.execute(update(events).where(events.c.id.in_(ids)).values(fresh))
 
 
 def _wanted(selection: Selection) -> list[ColumnElement[bool]]:

@@ -18,7 +18,10 @@ from service.store.intake import LANE_BITS
 BATCH: Final = 500
 """Rows that one transaction looks at."""
 
-_ENDED: Final = [state.value for state in EventState if state not in {EventState.PENDING, EventState.DEAD}]
+_WAITS: Final = {EventState.PENDING, EventState.DEAD}
+_ENDED: Final = [state.value for state in EventState if state not in _WAITS]
+_SPENT: Final = [state.value for state in EventState if state not in {*_WAITS, EventState.SHADOWED}]
+"""Those whose payload nobody needs any more; what is shadowed would still be sent once its source goes live."""
 _CLOSED: Final = [DeliveryState.DELIVERED.value, DeliveryState.SKIPPED.value]
 
 
@@ -32,7 +35,10 @@ class Aged:
 
 
 class Retention:
-    """Lets go of what is old. What waits, for ChartMogul or for a person, keeps its payload however old it is."""
+    """Lets go of what is old. What waits, for ChartMogul or for a person, keeps its payload however old it is.
+
+    What waits for its source to go live keeps it for as long as the log is kept.
+    """
 
     def __init__(self, database: Database) -> None:
         self._database = database
@@ -55,7 +61,8 @@ class Retention:
                 return Aged()
             ended = and_(events.c.id > after, events.c.id <= last_id, events.c.state.in_(_ENDED))
             gone = connection.execute(delete(events).where(ended, events.c.decided_at < log_before, *_DISPENSABLE))
-            stale = and_(ended, events.c.received_at < payloads_before, events.c.change.is_not(None))
+            spent = events.c.state.in_(_SPENT)
+            stale = and_(ended, spent, events.c.received_at < payloads_before, events.c.change.is_not(None))
             emptied = connection.execute(update(events).where(stale).values(change=None))
             more = count == BATCH and oldest < payloads_before
             return Aged(emptied.rowcount, gone.rowcount, last_id if more else None)

@@ -9,6 +9,7 @@ from fastapi import APIRouter
 from fastapi.responses import Response
 
 from service import retry
+from service.drift import FORGOTTEN_AFTER, HINTS, cause_of
 from service.errors import StoreError
 from service.pace import share_at
 from service.pipeline import ConfiguredSource, InForce
@@ -20,6 +21,8 @@ from service.web.api import Refused
 
 LATE_S: Final = 900.0
 """A change that waits longer than this is worth a warning."""
+DRIFTS_SHOWN: Final = 100
+"""Drifts that health lists, those first that were met last."""
 REFUSED_LATELY: Final = timedelta(hours=1)
 """A refusal is worth a warning for this long, unless the source was heard since."""
 FAULTS_SHOWN: Final = 20
@@ -79,6 +82,8 @@ class Health:
             marks = {mark["source"]: mark for mark in await self._store.ledger.source_marks()}
             states = await self._store.accounts.states()
             attributes = await self._store.ledger.ignored_attributes()
+            drifts = await self._store.drifts.standing(since=now - FORGOTTEN_AFTER, limit=DRIFTS_SHOWN)
+            shadowed = await self._store.shadows.counts()
         except StoreError as error:
             return report | {"reasons": [_reason("fail", error.cause, error.hint)]}
         reasons = [_reason("fail", unready, "see the log")] if unready else []
@@ -86,6 +91,7 @@ class Health:
             reasons.append(_reason("fail", "nothing is delivered: the worker has stopped", "see the log, restart"))
         age_s = _age_s(backlog, now)
         reasons += [*_of_accounts(states), *_of_backlog(backlog, age_s), *_of_attributes(attributes)]
+        reasons += [_reason("warn", cause_of(drift), HINTS[drift.cause.kind]) for drift in drifts]
         reasons += [*_of_refusals(marks, in_force.sources, now), *_of_reading(in_force.readbacks)]
         reasons += [*_of_configuration(refused, in_force.version), *_of_settings(self._needs_restart())]
         return report | {
@@ -94,7 +100,10 @@ class Health:
             "backlog": {"pending": backlog.pending, "leased": backlog.leased},
             "oldest_pending_age_s": round(age_s, 3),
             "dead_letters": backlog.dead,
-            "sources": {name: _mark(marks.get(name, {})) for name in in_force.sources},
+            "sources": {
+                name: _mark(marks.get(name, {})) | {"deliver": one.deliver.value, "shadowed": shadowed.get(name, 0)}
+                for name, one in in_force.sources.items()
+            },
             "accounts": {state.name: _account(state, now) for state in states},
         }
 

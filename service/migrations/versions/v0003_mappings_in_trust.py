@@ -6,10 +6,23 @@ from alembic import op
 revision = "0003"
 down_revision = "0002"
 
+_SHADOWED = sa.text("state = 'shadowed'")
+_SHADOW_OWES = sa.text("shadow IS NOT NULL AND doubts IS NOT NULL")
+
 
 def upgrade() -> None:
     """Add them, empty."""
     op.add_column("contacts", sa.Column("shadow", sa.LargeBinary(), nullable=True))
+    op.create_index(
+        "ix_contacts_shadow_owes",
+        "contacts",
+        ["account", "uuid"],
+        sqlite_where=_SHADOW_OWES,
+        postgresql_where=_SHADOW_OWES,
+    )
+    op.create_index(
+        "ix_events_shadowed", "events", ["source", "id"], sqlite_where=_SHADOWED, postgresql_where=_SHADOWED
+    )
     op.create_table(
         "seen_attributes",
         sa.Column("account", sa.String(63), nullable=False),
