@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import json
+import signal
 from collections.abc import AsyncIterator, Callable, Iterator, MutableMapping
 from pathlib import Path
 from typing import Any
@@ -531,3 +532,23 @@ async def test_an_operator_reloads_over_http(start: Started, write: Callable[[st
             assert answer.json()["version"] == service.service.config.version != old
         assert (await service.client.get("/api/v1/config", headers=operator)).json()["refused"]["faults"]
         assert (await service.client.post("/api/v1/config/reload")).status_code == 401
+
+
+async def test_it_runs_where_there_is_no_such_signal(
+    start: Started, monkeypatch: pytest.MonkeyPatch, write: Callable[[str], None]
+) -> None:
+    monkeypatch.delattr(signal, "SIGHUP")
+    async with start() as service:
+        write(MENDED)
+        assert await service.service.reload.now() == service.service.config.version
+
+
+async def test_it_runs_in_a_thread_that_gets_no_signals(start: Started) -> None:
+    """As a program may that holds it inside."""
+
+    async def status() -> str:
+        async with start() as service:
+            report: str = (await service.health())["status"]
+            return report
+
+    assert await asyncio.to_thread(lambda: asyncio.run(status())) == "ok"
