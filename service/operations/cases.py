@@ -45,6 +45,7 @@ FAULTS_MAX: Final = 5
 USUAL_NOW: Final = datetime(2026, 1, 1, tzinfo=UTC)
 """When a case is that does not say."""
 
+_TOLD: Final = {"extra_forbidden": "no such key is known", "missing": "this key is required"}
 _HINT: Final = "`inspect REQUEST.json --save-case FILE` writes one that is"
 
 
@@ -248,7 +249,7 @@ def _given(form: _Case) -> InboundRequest | Change:
 def _told(error: ValidationError) -> Iterator[str]:
     for details in error.errors(include_url=False)[:FAULTS_MAX]:
         place = ".".join(map(str, details["loc"]))
-        what = details["msg"].removeprefix("Value error, ")
+        what = _TOLD.get(details["type"]) or details["msg"].removeprefix("Value error, ")
         yield f"{place}: {what}" if place else what
 
 
