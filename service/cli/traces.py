@@ -56,10 +56,18 @@ def _place(line: Mapping[str, Any]) -> str:
 def _way(line: Mapping[str, Any]) -> str:
     """Write the value's way: what stood there, what each step made of it, and what came of it."""
     start = [_shown(line["raw"])] if "raw" in line else ["nothing there"] if line.get("path") else []
-    steps = [f"{step['step']} {_shown(step['value'])}" for step in line.get("steps", ())]
     end = f"set {_shown(line['value'])}" if line["result"] == "set" else line["result"]
     because = f": {_printable(line['reason'])}" if line.get("reason") else ""
-    return ARROW.join([*start, *steps, end + because])
+    return ARROW.join([*start, *_steps(line), end + because])
+
+
+def _steps(line: Mapping[str, Any]) -> Iterator[str]:
+    """Write each step with what it made of the value, or by its name alone where it left it as it was."""
+    before = line.get("raw")
+    for step in line.get("steps", ()):
+        same = step["value"] == before and type(step["value"]) is type(before)
+        yield step["step"] if same else f"{step['step']} {_shown(step['value'])}"
+        before = step["value"]
 
 
 def _shown(value: object) -> str:

@@ -23,6 +23,8 @@ PREFIX: Final = "/api/v1"
 ID_MAX: Final = 2**63 - 1
 """The largest id that the log could give."""
 
+_MEND: Final = "mend the file and reload again; until then the version named here goes on"
+
 
 @dataclass(frozen=True, slots=True)
 class Refused:
@@ -57,7 +59,7 @@ def admin_routes(admin: Admin, access: Access) -> APIRouter:
         try:
             version = await admin.reload()
         except ConfigError as error:
-            return told(error, version=admin.in_force().version)
+            return told(error, hint=_MEND, version=admin.in_force().version)
         return _json({"version": version, "changed": version != before})
 
     @router.get("/config")
@@ -93,6 +95,7 @@ def _source(configured: ConfiguredSource) -> dict[str, Any]:
     return {
         "preset": configured.source.preset,
         "account": configured.account,
+        "deliver": configured.deliver,
         "targets": sorted(configured.rules.mapping.targets),
     }
 

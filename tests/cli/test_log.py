@@ -111,9 +111,10 @@ def test_a_person_is_known_by_record_contact_and_email(world: World, named: str)
 def test_nobody_ends_with_3(world: World, named: str) -> None:
     told = world.verb("explain", named, "--json")
     assert told.code == 3
-    nobody: dict[str, list[str]] = {"records": [], "contacts": []}
-    empty = {"person": nobody, "links": [], "fields": {}, "events": [], "attempts": [], "traces": []}
-    assert told.json == empty
+    story = told.json
+    assert story.pop("person") == {"records": [], "contacts": []}
+    assert story.keys() >= {"links", "fields", "events", "attempts", "traces"}
+    assert not any(story.values())
     in_words = world.verb("explain", named)
     assert (in_words.code, in_words.out[:22]) == (3, "nothing is known of it")
 
@@ -133,7 +134,7 @@ def test_explain_shows_on_demand_how_the_newest_changes_were_mapped(world: World
     assert head == f"event 1 of pipedrive 101: delivered, mapped by {version}"
     assert attempt == "  attempt 1: applied (200), with title"
     assert first_name.startswith("  first_name               first_name              nothing there → skip: missing")
-    assert '  title                    job_title               "CEO" → trim "CEO" → set "CEO"\n' in delivered
+    assert '  title                    job_title               "CEO" → trim → set "CEO"\n' in delivered
 
 
 def test_one_change_is_explained_by_its_id(world: World) -> None:
@@ -141,7 +142,7 @@ def test_one_change_is_explained_by_its_id(world: World) -> None:
     assert told.code == 0
     head, _, *lines = told.out.splitlines()
     assert head.startswith("event 2 of pipedrive 101: merged by event 1")
-    assert '"COO" → trim "COO" → set "COO"' in told.out
+    assert '"COO" → trim → set "COO"' in told.out
     document = world.verb("explain", "--event", "2", "--json").json
     assert (document["id"], document["state"], document["by_event_id"]) == (2, "merged", 1)
     assert document["trace"]["config_version"] == document["config_version"]
@@ -166,7 +167,7 @@ def test_what_was_mapped_before_is_explained_beside_a_faulty_configuration(world
     environ = world.process.environ | {"CONFIG_FILE": str(broken)}
     told = verb("explain", "101", "--trace", environ=environ, directory=tmp_path)
     assert told.code == 0
-    assert '"CEO" → trim "CEO" → set "CEO"' in told.out
+    assert '"CEO" → trim → set "CEO"' in told.out
 
 
 def test_refusals_are_listed_without_values(world: World) -> None:

@@ -37,6 +37,7 @@ def way(target: str, **values: Json) -> str:
     ("target", "values", "expected"),
     [
         ("title", {"job_title": " cfo "}, 'job_title  " cfo " → trim "cfo" → upper "CFO" → set "CFO"'),
+        ("title", {"job_title": "cfo"}, 'job_title  "cfo" → trim → upper "CFO" → set "CFO"'),
         ("notes", {"notes": None}, "notes  null → clear"),
         ("phone", {"phone": "call me"}, 'phone  "call me" → fail: e164: found text that is not a telephone number'),
         ("title", {}, "job_title  nothing there → skip: missing"),

@@ -175,9 +175,9 @@ async def test_the_configuration_in_force_is_shown_without_secrets(operator: Ope
     document = answer.json()
     assert (document["version"], document["refused"]) == (operator.service.service.pipeline.in_force.version, None)
     assert document["sources"].keys() == {"pipedrive", "hubspot", "helpdesk"}
-    pipedrive_source = document["sources"]["pipedrive"]
-    assert (pipedrive_source["preset"], pipedrive_source["account"]) == ("pipedrive", "default")
-    assert {"title", "custom.Lifecycle"} <= set(pipedrive_source["targets"])
+    shown = document["sources"]["pipedrive"]
+    assert (shown["preset"], shown["account"], shown["deliver"]) == ("pipedrive", "default", "live")
+    assert {"title", "custom.Lifecycle"} <= set(shown["targets"])
     assert not [secret for secret in (*SECRETS.values(), TOKEN) if secret in answer.text]
 
 
@@ -205,6 +205,7 @@ async def test_a_faulty_configuration_is_refused_with_every_fault_while_the_one_
     document = answer.json()
     assert (answer.status_code, document["type"]) == (422, "urn:crm-to-chartmogul:config_error")
     assert (document["version"], document["status"]) == (before, 422)
+    assert "mend the file" in document["hint"]
     faults = document["faults"]
     assert [fault.keys() for fault in faults] == [{"where", "path", "found", "allowed", "nearest"}] * 2
     assert {fault["nearest"] for fault in faults} == {"first_name"}
