@@ -35,7 +35,7 @@ from service.operations.going_live import go_live
 from service.operations.retention import Keep, sweep
 from service.pipeline import InForce, Pipeline
 from service.readback.client import ReadBack
-from service.reload import Reload, keep
+from service.reload import Reload, keep, tell_warnings
 from service.resolver import Resolver
 from service.store import Store
 from service.web.access import Access
@@ -253,6 +253,7 @@ def run_server(config: Config) -> int:
     except ServiceError as error:
         log.critical("cannot_start", cause=error.cause, hint=error.hint)
         return 1
+    tell_warnings(config.warnings)
     if hasattr(signal, "SIGHUP"):  # until it means something, it must not end us
         signal.signal(signal.SIGHUP, signal.SIG_IGN)
     server = uvicorn.Server(

@@ -6,8 +6,9 @@ can send a signal: what was seen twice alike is no half-written file, and is tri
 
 import asyncio
 import contextlib
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from datetime import datetime
+from itertools import islice
 from typing import Final
 
 import structlog
@@ -15,6 +16,7 @@ import structlog
 from service.clients import Clients
 from service.config import Config
 from service.config.loading import changed_settings, read_again
+from service.config.warnings import ConfigWarning
 from service.errors import ConfigError, Fault, StoreError
 from service.pipeline import InForce, Pipeline
 from service.store import Store
@@ -25,6 +27,8 @@ POLL_S: Final = 2.0
 """How often the files are looked at."""
 FAULTS_TOLD_MAX: Final = 100
 """Faults of one file that the log lists; `check` lists them all."""
+WARNINGS_TOLD_MAX: Final = 100
+"""Warnings of one file that the log lists, as with faults."""
 
 log = structlog.get_logger("configuration")
 
@@ -136,6 +140,8 @@ class Reload:
         self.running, self.refused = config, None
         self._clients.let_go(set(before.readbacks.values()) - set(readbacks.values()), after=self._worker.underway)
         _tell_loaded(former, config)
+        told = {(one.name, one.path) for one in former.warnings}
+        tell_warnings(one for one in config.warnings if (one.name, one.path) not in told)
         await self._after()
 
     def _refuse(self, error: ConfigError) -> None:
@@ -152,6 +158,14 @@ async def keep(store: Store, config: Config, *, now: datetime) -> None:
     await store.accounts.ensure(accounts, now=now)
     rules = {name: configured.rules.document for name, configured in config.sources.items()}
     await store.configurations.keep(config.version, rules, now=now)
+
+
+def tell_warnings(warnings: Iterable[ConfigWarning]) -> None:
+    """Log what is worth a second look in a configuration."""
+    for one in islice(warnings, WARNINGS_TOLD_MAX):
+        log.warning(
+            "configuration_warning", warning=one.name, where=one.where, path=one.path, cause=one.cause, hint=one.hint
+        )
 
 
 def _tell_loaded(before: Config, now: Config) -> None:
