@@ -20,6 +20,7 @@ pipeline    the two journeys, step by step
 resolver    which ChartMogul contact is this?      limiter  a turn for each call to ChartMogul
 sources     one file per CRM: verify, parse  mapping  CRM fields → ChartMogul fields
 shadow      what would have been sent, where nothing is
+drift       what the rules rely on and no longer get
 coalesce    many events → one patch          retry    outcome → verdict
 store       the log: every SQL statement     chartmogul  the only code that talks to ChartMogul
 readback    the CRM's present record, where its events are thin; the only code that talks to CRMs

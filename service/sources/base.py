@@ -161,6 +161,8 @@ class Source(ABC, Generic[AuthT]):
     """What a record's standard fields become, as a mapping without custom attributes; a source's own goes over it."""
     exported: ClassVar[Exported] = Exported()
     """Where things stand in a record to import."""
+    leaves_out_empty: ClassVar[bool] = False
+    """Whether a whole record may lack the fields that are empty, so that one that is absent need not be gone."""
     usual_settle: ClassVar[Settle] = AT_ONCE
     """How long further changes of a contact are waited for, where the configuration does not say."""
 

@@ -89,6 +89,7 @@ class CloseSource(Source[CloseAuth]):
     }
     # https://developer.close.com/resources/contacts/
     exported: ClassVar[Exported] = Exported(updated_at="date_updated")
+    leaves_out_empty: ClassVar[bool] = True
 
     def __init__(self, name: str, auth: CloseAuth | None, parse: Strict | None = None) -> None:
         super().__init__(name, auth, parse)

@@ -120,6 +120,7 @@ class HubSpotSource(Source[HubSpotAuth]):
     }
     # https://developers.hubspot.com/docs/api/crm/contacts
     exported: ClassVar[Exported] = Exported(updated_at="updatedAt", values="properties")
+    leaves_out_empty: ClassVar[bool] = True
 
     def __init__(self, name: str, auth: HubSpotAuth | None, parse: Strict | None = None) -> None:
         super().__init__(name, auth, parse)

@@ -97,6 +97,7 @@ class IntercomSource(Source[IntercomAuth]):
     }
     # https://developers.intercom.com/docs/references/rest-api/api.intercom.io/contacts
     exported: ClassVar[Exported] = Exported(updated_at="updated_at")
+    leaves_out_empty: ClassVar[bool] = True
 
     def __init__(self, name: str, auth: IntercomAuth | None, parse: Strict | None = None) -> None:
         super().__init__(name, auth, parse)

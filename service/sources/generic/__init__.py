@@ -50,6 +50,7 @@ class GenericSource(Source[GenericAuth]):
     preset: ClassVar[str] = "generic"
     Auth: ClassVar[type[Strict]] = GenericAuth
     Parse: ClassVar[type[Strict] | None] = Parse
+    leaves_out_empty: ClassVar[bool] = True
 
     def __init__(self, name: str, auth: GenericAuth | None, parse: Strict | None = None) -> None:
         super().__init__(name, auth, parse)

@@ -105,6 +105,7 @@ class SalesforceSource(Source[SalesforceAuth]):
     }
     # https://developer.salesforce.com/docs/platform/object-reference/guide/sforce-api-objects-contact.html
     exported: ClassVar[Exported] = Exported(object_id="Id", updated_at="LastModifiedDate")
+    leaves_out_empty: ClassVar[bool] = True
 
     def __init__(self, name: str, auth: SalesforceAuth | None, parse: Strict | None = None) -> None:
         super().__init__(name, auth, parse)

@@ -1,0 +1,185 @@
+"""What is seen of all sources together: drifts that stand, those that are over, and what is to be written of it."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Final
+
+from service.drift.reliance import Basis, Reliance, label
+from service.model import Cause, Drift, DriftKind, Event, Mapped, Noticed, Sighting
+
+DRIFTS_MAX: Final = 1_000
+"""Drifts that stand at a time; what comes beyond is left out until another one is over."""
+TOLD_MAX: Final = 10_000
+"""Causes that a process tells of, each once."""
+FORGOTTEN_AFTER: Final = timedelta(days=7)
+"""A drift that was not met for so long is over."""
+
+_OF_PATHS: Final = frozenset({DriftKind.PATH_GONE, DriftKind.TYPE_CHANGED})
+_Place = tuple[str, str]
+"""A source and a path of it."""
+
+
+@dataclass(slots=True)
+class _Standing:
+    """A drift that was met and is not over. ``unwritten`` is what is to be added to its count."""
+
+    detail: str | None
+    first_seen_at: datetime
+    last_seen_at: datetime
+    version: str | None
+    unwritten: int = 0
+
+
+class Lookout:
+    """Looks at every event that was mapped, and gathers what is to be written down. Pure: it keeps all in memory.
+
+    Only what a CRM sends now counts, by the rules in force: no replay and no import. Of several replicas each goes by
+    what it delivers itself. ``take`` gives what is not written yet, ``unheard`` the drifts that were not told of yet.
+    """
+
+    def __init__(self) -> None:
+        self.version: str | None = None
+        self._reliances: dict[str, Reliance] = {}
+        self._kept: dict[_Place, Sighting] = {}
+        self._standing: dict[Cause, _Standing] = {}
+        self._met: set[Cause] = set()
+        self._healed: set[Cause] = set()
+        self._forgotten: set[_Place] = set()
+        self._told: set[Cause] = set()
+        self._unheard: list[Cause] = []
+        self._latest: datetime | None = None
+
+    def restore(self, sightings: Iterable[Sighting], drifts: Iterable[Drift]) -> None:
+        """Go on from what a former life wrote down. To be called before the first ``follow``."""
+        self._kept = {(one.source, one.path): one for one in sightings}
+        self._standing = {
+            one.cause: _Standing(one.detail, one.first_seen_at, one.last_seen_at, one.config_version) for one in drifts
+        }
+
+    def follow(self, version: str, bases: Mapping[str, Basis]) -> None:
+        """Look by these rules from now on: what they do not ask for is forgotten, and what they may mend is over."""
+        before, known = self._reliances, self._known()
+        unwritten = {(source, path) for source, reliance in before.items() for path in reliance.changed}
+        turned = {(cause.source, cause.path) for cause in self._standing if cause.kind is DriftKind.TYPE_CHANGED}
+        self._reliances = {
+            name: Reliance(
+                basis,
+                known={path: sighting for (source, path), sighting in known.items() if source == name},
+                turned={path for source, path in turned if source == name},
+                changed={path for source, path in unwritten if source == name},
+            )
+            for name, basis in bases.items()
+        }
+        for cause, standing in list(self._standing.items()):
+            if not self._may_stand(cause, standing, version, before.get(cause.source)):
+                self._heal(cause)
+        read = {(source, path) for source, reliance in self._reliances.items() for path in reliance.watches}
+        self._forgotten |= known.keys() - read
+        self._kept = {}
+        self.version = version
+
+    def observe(self, source: str, told: Iterable[tuple[Event, Mapped]], *, at: datetime) -> None:
+        """Look at events that ended, each with what the rules made of it."""
+        reliance = self._reliances.get(source)
+        if reliance is None:
+            return
+        self._latest = at
+        for event, mapped in told:
+            if not event.live:
+                continue
+            for watch, found, over in reliance.look(event.change, at):
+                path = label(watch.path.text)
+                for kind in over:
+                    self._heal(Cause(source, kind, watch.targets, path))
+                if found is not None:
+                    kind, detail, count = found
+                    self._meet(Cause(source, kind, watch.targets, path), detail, at, count=count)
+            for kind, trace in reliance.unmet(event.change, mapped.traces):
+                detail = trace.reason if kind is DriftKind.SKIPPED_ERROR else None
+                self._meet(Cause(source, kind, label(trace.target), label(trace.path or "")), detail, at)
+
+    def take(self) -> Noticed:
+        """Return what is to be written down, and take it for written. What was not met for long is over."""
+        for cause, standing in list(self._standing.items()):
+            if self._latest is not None and self._latest - standing.last_seen_at > FORGOTTEN_AFTER:
+                self._heal(cause)
+        noticed = Noticed(
+            tuple(
+                reliance.sighting(source, path)
+                for source, reliance in self._reliances.items()
+                for path in reliance.changed
+            ),
+            tuple(self._drift(cause) for cause in self._met),
+            frozenset(self._healed),
+            frozenset(self._forgotten),
+        )
+        for cause in self._met:
+            self._standing[cause].unwritten = 0
+        for reliance in self._reliances.values():
+            reliance.changed.clear()
+        self._met, self._healed, self._forgotten = set(), set(), set()
+        return noticed
+
+    def put_back(self, noticed: Noticed) -> None:
+        """Gather again what could not be written."""
+        for sighting in noticed.sightings:
+            reliance = self._reliances.get(sighting.source)
+            if reliance is not None and sighting.path in reliance.watches:
+                reliance.changed.add(sighting.path)
+        for drift in noticed.drifts:
+            standing = self._standing.get(drift.cause)
+            if standing is not None:
+                standing.unwritten += drift.count
+                self._met.add(drift.cause)
+        # Whatever was met again since is written after the old is deleted.
+        self._healed |= noticed.healed
+        self._forgotten |= noticed.forgotten
+
+    def unheard(self) -> list[Drift]:
+        """Return the drifts that this process has not told of yet, each cause once."""
+        unheard, self._unheard = self._unheard, []
+        return [self._drift(cause) for cause in unheard if cause in self._standing]
+
+    def _known(self) -> dict[_Place, Sighting]:
+        watched = {
+            (source, path): reliance.sighting(source, path)
+            for source, reliance in self._reliances.items()
+            for path in reliance.watches
+        }
+        return self._kept | watched
+
+    def _may_stand(self, cause: Cause, standing: _Standing, version: str, before: Reliance | None) -> bool:
+        """Say whether a drift may still be one by the rules that are followed from now on."""
+        reliance = self._reliances.get(cause.source)
+        if reliance is None:
+            return False
+        if cause.kind in _OF_PATHS:
+            return reliance.watches_for(cause.target, cause.path)
+        if before is None:  # of a former life
+            return standing.version == version
+        return before.basis.rules.document == reliance.basis.rules.document
+
+    def _meet(self, cause: Cause, detail: str | None, at: datetime, *, count: int = 1) -> None:
+        standing = self._standing.get(cause)
+        if standing is None:
+            if len(self._standing) >= DRIFTS_MAX:
+                return
+            standing = self._standing[cause] = _Standing(detail, at, at, self.version)
+            if cause not in self._told and len(self._told) < TOLD_MAX:
+                self._told.add(cause)
+                self._unheard.append(cause)
+        standing.detail, standing.last_seen_at, standing.version = detail, at, self.version
+        standing.unwritten += count
+        self._met.add(cause)
+
+    def _heal(self, cause: Cause) -> None:
+        if self._standing.pop(cause, None) is not None:
+            self._met.discard(cause)
+            self._healed.add(cause)
+
+    def _drift(self, cause: Cause) -> Drift:
+        standing = self._standing[cause]
+        return Drift(
+            cause, standing.detail, standing.first_seen_at, standing.last_seen_at, standing.unwritten, standing.version
+        )

@@ -1,0 +1,37 @@
+"""Keeps what is noticed of drift: read at the start, written as it comes, told once."""
+
+import structlog
+
+from service.drift import HINTS, Lookout
+from service.store import Store
+
+log = structlog.get_logger("drift")
+
+
+async def go_on(lookout: Lookout, store: Store) -> None:
+    """Let a lookout go on from what the log has. May raise StoreError."""
+    lookout.restore(await store.drifts.sightings(), await store.drifts.standing())
+
+
+async def write_down(lookout: Lookout, store: Store) -> None:
+    """Tell of each new cause once, then write what was noticed; raise StoreError, and keep it, where that cannot be."""
+    for drift in lookout.unheard():
+        cause = drift.cause
+        log.warning(
+            "drift",
+            kind=cause.kind.value,
+            source=cause.source,
+            target=cause.target,
+            path=cause.path,
+            detail=drift.detail,
+            hint=HINTS[cause.kind],
+        )
+    noticed = lookout.take()
+    written = False
+    try:
+        if noticed:
+            await store.drifts.write(noticed)
+        written = True
+    finally:
+        if not written:
+            lookout.put_back(noticed)
