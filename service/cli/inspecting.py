@@ -11,6 +11,7 @@ import typer
 from service.cli.cases import save_case
 from service.cli.output import AsJson, print_json
 from service.cli.run import ConfigFile
+from service.cli.traces import inspection_text
 from service.cli.when import instant
 
 REFUSED: Final = 3
@@ -33,6 +34,7 @@ def inspect(  # noqa: PLR0913  # each is an option
     ] = None,
     about: Annotated[str, typer.Option(help="With --save-case: what the case shows.")] = "",
     force: Annotated[bool, typer.Option("--force", help="With --save-case: replace the file.")] = False,
+    text: Annotated[bool, typer.Option("--text", help="Print the way of each field, for people.")] = False,
     as_json: AsJson = True,
 ) -> None:
     """Say what the service would make of one request: verify, parse, map. Sends nothing, stores nothing.
@@ -45,7 +47,7 @@ def inspect(  # noqa: PLR0913  # each is an option
     from service.operations import inspect as inspecting
     from service.web.problems import status_of
 
-    del as_json  # it is never anything else
+    del as_json  # it is, where --text does not say otherwise
     if (request is None) is (event is None):
         raise typer.BadParameter("one of the two", param_hint="REQUEST.json, --event")
     at = instant(now, option="--now")
@@ -61,7 +63,11 @@ def inspect(  # noqa: PLR0913  # each is an option
     if save is not None:
         case = cases.make_case(configured, given, about=about, now=at, clear_with=clear_with, status_of=status_of)
         save_case(case, save, force=force)
-    print_json(_shape(found, proved=event is None))
+    shape = _shape(found, proved=event is None)
+    if text:
+        sys.stdout.write(inspection_text(shape))
+    else:
+        print_json(shape)
     raise typer.Exit(REFUSED if found.refusal else 0)
 
 

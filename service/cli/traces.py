@@ -32,6 +32,25 @@ def event_trace_text(trace: Any) -> str:  # noqa: ANN401  # an EventTrace, whose
     return _printable(head, keep="\n") + "".join(f"  {_printable(note)}\n" for note in notes) + _table(trace.fields)
 
 
+def inspection_text(shape: Mapping[str, Any]) -> str:
+    """Write what ``inspect`` found: whether a request is taken, and for each contact the trace and what is sent."""
+    taken = f"refused, {shape['reason']}" if shape["reason"] else f"taken, {len(shape['events'])} changes"
+    contacts = [
+        f"\n{_printable(patch['object_id'])}\n{trace_text(patch['trace'])}{_patch(patch)}\n"
+        for patch in shape["patches"]
+    ]
+    return _printable(f"{shape['source']}: {taken}") + "\n" + "".join(contacts)
+
+
+def _patch(patch: Mapping[str, Any]) -> str:
+    """Say what a contact would be sent, or why nothing."""
+    if patch.get("read_back"):
+        return "its record would be read back: this is what the request itself says"
+    if patch["patch"] is None:
+        return _printable(f"nothing is sent: {patch.get('reason') or 'no field has a value'}")
+    return f"PATCH {_printable(orjson.dumps(patch['patch']).decode())}"
+
+
 def _attempt(attempt: Mapping[str, Any] | None) -> Iterator[str]:
     if attempt is not None:
         fields = ", ".join(attempt["fields"]) or "nothing"

@@ -1,6 +1,8 @@
 """inspect: what would become of one request, captured or logged, and the case that is made of it."""
 
+import contextlib
 import json
+import sqlite3
 from datetime import datetime, timedelta
 from pathlib import Path
 
@@ -49,6 +51,27 @@ def test_inspect_shows_what_would_become_of_a_request(here: Verb, tmp_path: Path
     assert list(patch) == ["object_id", "patch", "trace"]
     assert patch["patch"] == PATCHES[source]
     assert not (tmp_path / "data").exists(), "nothing is stored"
+
+
+def test_inspect_shows_the_way_of_each_field_for_people(here: Verb, tmp_path: Path) -> None:
+    ended = here("inspect", "--text", capture_file(tmp_path, webhook_of("pipedrive")))
+    assert ended.code == 0, ended.err
+    lines = ended.out.splitlines()
+    assert lines[:3] == ["pipedrive: taken, 1 changes", "", "101"]
+    assert any(
+        line.split() == ["title", "job_title", '"', "CEO", '"', "→", "trim", '"CEO"', "→", "set", '"CEO"']
+        for line in lines
+    )
+    assert any(line.startswith("  phone ") and "→ skip: missing" in line for line in lines)
+    assert lines[-1].startswith('PATCH {"title":"CEO","custom":[{')
+
+
+def test_inspect_says_for_people_why_a_request_is_refused_or_nothing_is_sent(here: Verb, tmp_path: Path) -> None:
+    webhook = webhook_of("pipedrive")
+    refused = here("inspect", "--text", capture_file(tmp_path, Webhook(webhook.target, {}, webhook.body)))
+    assert (refused.code, refused.out) == (3, "pipedrive: refused, not_verified: the header authorization is missing\n")
+    empty = capture_file(tmp_path, pipedrive(101, "evt-1", real_clock()))
+    assert here("inspect", "--text", empty).out.splitlines()[-1].startswith("nothing is sent: no mapped field")
 
 
 @pytest.mark.parametrize("source", PATCHES)
@@ -168,3 +191,60 @@ def test_a_source_that_is_not_there_is_told_with_those_that_are(here: Verb) -> N
         ended = here(*words, text=text)
         assert (ended.code, ended.out) == (2, "")
         assert "did you mean 'pipedrive'?" in ended.err
+
+
+def test_a_case_is_made_of_a_captured_request_and_holds(here: Verb, tmp_path: Path) -> None:
+    for source in PATCHES:
+        path = tmp_path / "cases" / f"{source}.json"
+        ended = here("inspect", capture_file(tmp_path, webhook_of(source)), "--save-case", str(path), "--about", source)
+        assert ended.code == 0
+        assert ended.err == f"{path} holds what the CRM sent, contact values among it: keep it as such\n"
+        case = json.loads(path.read_bytes())
+        assert list(case) == ["about", "source", "now", "request", "expect"]
+        assert case["about"] == case["source"] == source
+        assert "authorization" not in case["request"]["headers"]
+        assert case["expect"]["patches"][0]["patch"] == PATCHES[source]
+    assert here("check", "--cases", str(tmp_path / "cases")).code == 0
+    again = here("inspect", str(tmp_path / "request.json"), "--save-case", str(path))
+    assert (again.code, "--force replaces it" in again.err) == (2, True)
+    assert here("inspect", str(tmp_path / "request.json"), "--save-case", str(path), "--force").code == 0
+
+
+def test_a_logged_event_is_shown_by_its_request_and_makes_a_case(world: World, tmp_path: Path) -> None:
+    """The request is kept without credentials: whether it was proved was told when it came."""
+    (first, *_) = [line for line in world.verb("events", "--json").json if line["dedup_key"] == "evt-1"]
+    path = tmp_path / "case.json"
+    ended = world.verb("inspect", "--event", str(first["id"]), "--save-case", str(path))
+    assert ended.code == 0, ended.err
+    shown = ended.json
+    assert (shown["source"], shown["verified"], shown["reason"]) == ("pipedrive", None, None)
+    assert shown["patches"][0]["patch"] == {"title": "CEO"}
+    case = json.loads(path.read_bytes())
+    assert case["request"]["url"].endswith("/webhooks/pipedrive")
+    assert datetime.fromisoformat(case["now"]) == datetime.fromisoformat(first["received_at"])
+    assert world.verb("check", "--cases", str(path)).code == 0
+
+
+def test_an_event_whose_request_is_gone_is_shown_by_its_change_and_one_without_is_not(
+    tmp_path: Path,
+) -> None:
+    with world_of(tmp_path) as world:
+        world.tell(pipedrive(101, "evt-1", real_clock(), job_title="CEO"))
+        (event,) = world.verb("events", "--json").json
+        for gone, code in (("UPDATE requests SET raw = NULL", 0), ("UPDATE events SET change = NULL", 1)):
+            with contextlib.closing(sqlite3.connect(tmp_path / "data" / "crm-to-chartmogul.db")) as log, log:
+                log.execute(gone)
+            path = tmp_path / f"{code}.json"
+            ended = world.verb("inspect", "--event", str(event["id"]), "--save-case", str(path))
+            assert ended.code == code, ended.err
+            assert path.exists() is (code == 0)
+        assert "nothing is kept of event" in ended.err
+        case = json.loads((tmp_path / "0.json").read_bytes())
+        assert case["change"]["values"]["job_title"] == "CEO"
+        assert world.verb("check", "--cases", str(tmp_path / "0.json")).code == 0
+
+
+def test_an_event_that_is_not_there_is_said_so(world: World) -> None:
+    ended = world.verb("inspect", "--event", "999999")
+    assert (ended.code, ended.out) == (1, "")
+    assert ended.err.startswith("not_found: no event 999999 is in the log")

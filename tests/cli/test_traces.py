@@ -4,7 +4,7 @@ from typing import Any, Final
 
 import pytest
 
-from service.cli.traces import VALUE_MAX, event_trace_text, trace_text
+from service.cli.traces import VALUE_MAX, event_trace_text, inspection_text, trace_text
 from service.mapping import Rules
 from service.model import Json
 from service.operations.trace import AGED, EventTrace, lines_of
@@ -131,3 +131,22 @@ def test_the_try_that_it_ended_by_and_what_is_to_be_said_stand_below(
     attempt = {"id": 3, "outcome": "applied", "status": status, "fields": fields}
     told = event_trace_text(trace(state="delivered", attempt=attempt, notes=(AGED,)))
     assert told.splitlines()[1:] == [f"  {expected}", f"  {AGED}"]
+
+
+@pytest.mark.parametrize(
+    ("patch", "expected"),
+    [
+        ({"patch": {"title": "CFO"}}, 'PATCH {"title":"CFO"}'),
+        ({"patch": None, "reason": FILTERED}, f"nothing is sent: {FILTERED}"),
+        ({"patch": None}, "nothing is sent: no field has a value"),
+        ({"patch": None, "read_back": True}, "its record would be read back: this is what the request itself says"),
+    ],
+)
+def test_what_a_contact_would_be_sent_ends_its_part_of_an_inspection(patch: dict[str, Any], expected: str) -> None:
+    found: dict[str, Any] = {
+        "source": "pipedrive",
+        "reason": None,
+        "events": [{}],
+        "patches": [{"object_id": "451", "trace": [], **patch}],
+    }
+    assert inspection_text(found) == f"pipedrive: taken, 1 changes\n\n451\n{expected}\n"
