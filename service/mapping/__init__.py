@@ -31,11 +31,11 @@ class Mapping:
         fields: dict[str, Json] = {}
         faults: list[str] = []
         traces = tuple([rule.run(change) for rule in self._rules])
-        for trace in traces:
-            if trace.result in {"set", "clear"}:
-                fields[trace.target] = trace.value
-            elif trace.result == "fail":
-                faults.append(f"{trace.target}: {trace.reason}")
+        for target, _, _, _, result, value, reason in traces:
+            if result in {"set", "clear"}:
+                fields[target] = value
+            elif result == "fail":
+                faults.append(f"{target}: {reason}")
         return Mapped(fields, traces, tuple(faults))
 
     def fed_by(self, names: Collection[str]) -> tuple[str, ...]:

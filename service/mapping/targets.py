@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import Final
 
-from service.mapping.values import MappingError, not_scalar, scalar_text, type_name, within_limit
+from service.mapping.values import SURELY_WITHIN, MappingError, not_scalar, scalar_text, type_name, within_limit
 from service.model import Json
 from service.paths import is_scalar
 from service.times import isoformat_z, parse_instant
@@ -25,7 +25,9 @@ Fit = Callable[[Json], Json]
 
 def text(value: Json) -> Json:
     """Text of at most 64 KiB; numbers and booleans become text."""
-    return within_limit(value if isinstance(value, str) else scalar_text(_number_in_range(value)))
+    if isinstance(value, str):
+        return value if len(value) <= SURELY_WITHIN else within_limit(value)
+    return scalar_text(_number_in_range(value))
 
 
 def position(value: Json) -> Json:

@@ -15,6 +15,7 @@ from pydantic import Field
 from service.mapping import expression, formats, telephone
 from service.mapping.forms import Strict
 from service.mapping.values import (
+    SURELY_WITHIN,
     TEXT_BYTES_MAX,
     MappingError,
     emptiness,
@@ -69,7 +70,7 @@ class Transform:
         def bounded(value: Json) -> Json:
             try:
                 made = run(value)
-                return within_limit(made) if isinstance(made, str) else made
+                return within_limit(made) if isinstance(made, str) and len(made) > SURELY_WITHIN else made
             except MappingError as error:
                 raise TransformError(f"{name}: {error}") from None
 

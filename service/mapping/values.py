@@ -9,6 +9,8 @@ from service.paths import as_text, is_scalar
 
 TEXT_BYTES_MAX: Final = 64 * 1024
 """UTF-8 bytes of any text that a rule makes."""
+SURELY_WITHIN: Final = TEXT_BYTES_MAX // 4
+"""Characters that keep to that whatever they are: text of no more is never encoded only to be counted."""
 
 
 class MappingError(ValueError):
@@ -68,8 +70,7 @@ def not_scalar(value: Json) -> MappingError:
 
 def within_limit(text: str) -> str:
     """Return the text if it keeps to 64 KiB of UTF-8; MappingError otherwise."""
-    # A character takes at most four bytes, so that usual text is never encoded only to be counted.
-    if len(text) * 4 > TEXT_BYTES_MAX and len(text.encode("utf-8", "surrogatepass")) > TEXT_BYTES_MAX:
+    if len(text) > SURELY_WITHIN and len(text.encode("utf-8", "surrogatepass")) > TEXT_BYTES_MAX:
         raise MappingError(f"found text longer than {TEXT_BYTES_MAX // 1024} KiB; use truncate")
     return text
 
