@@ -7,6 +7,7 @@ from itertools import cycle, islice
 from typing import Final, TypeVar
 
 from service.main import real_clock
+from service.mapping import Mapping, MappingSpec
 from tests.benchmarks.bodies import CONFIGURATION, edits, inbound, pipedrive
 from tests.benchmarks.load import percentile
 from tests.benchmarks.report import Bench, Measured, Row
@@ -16,6 +17,11 @@ T = TypeVar("T")
 
 PEOPLE: Final = 200
 """So many different bodies, so that nothing is remembered from the last call."""
+EMAIL: Final[dict[str, dict[str, object]]] = {
+    "a path": {"from": "emails[?primary].value"},
+    "jmespath": {"from": "emails", "transform": [{"jmespath": "[?primary].value | [0]"}]},
+}
+"""The same field in both ways."""
 CONDITIONS: Final = ("In this process, on the load generator's core: each step alone, by the wall clock.",)
 
 
@@ -30,10 +36,13 @@ def measure(bench: Bench) -> Measured:
     if any(len(person.rules.mapping.apply(change).fields) != rules for change in changes):
         wrong.append(f"not all {rules} rules set their field")
     times = bench.scale.mappings
+    by_way = {way: Mapping(MappingSpec.model_validate({"email": rule})) for way, rule in EMAIL.items()}
+    wrong += [way for way, one in by_way.items() if any("email" not in one.apply(change).fields for change in changes)]
     rows = [
         _timed("verify", lambda request: person.source.verify(request, now=now), requests, times),
         _timed("parse", person.source.parse, requests, times),
         _timed(f"map {rules} fields", person.rules.mapping.apply, changes, times),
+        *(_timed(f"map 1 field by {way}", one.apply, changes, times) for way, one in by_way.items()),
     ]
     return Measured("Pure steps of one Pipedrive person", rows, CONDITIONS, wrong)
 
