@@ -41,11 +41,11 @@ class Definitions:
 
         Later names win over earlier ones, and the rule's own keys over all.
         """
-        misspelt = self._misspelt(path, rule)
-        own = {key: one for key, one in rule.items() if key not in {*misspelt, USE}}
+        unknown = self._unknown(path, rule)
+        own = {key: one for key, one in rule.items() if key not in {*unknown, USE}}
         named = [None if name is None else self._parts[name] for name in self._names((*path, USE), rule)]
         parts = [part for part in named if part is not None]
-        if misspelt or len(parts) < len(named) or not self._is_within_the_limit((*path, USE), parts):
+        if unknown or len(parts) < len(named) or not self._is_within_the_limit((*path, USE), parts):
             self.check(path, own)
             return None
         return reduce(laid_over, [*parts, own])
@@ -67,13 +67,14 @@ class Definitions:
             self.refuse(path, " and ".join(said), "at most one of from, const, concat")
         return self.check(path, part) and len(said) <= 1
 
-    def _misspelt(self, path: KeyPath, rule: Part) -> list[str]:
-        """Refuse keys that are meant to be ``use``; all others are the business of the rule itself."""
+    def _unknown(self, path: KeyPath, rule: Part) -> list[str]:
+        """Refuse the keys that no rule has, and return them."""
         every = [*RULE_KEYS, USE]
-        misspelt = [key for key in rule if key not in every and nearest(key, every) == USE]
-        for key in misspelt:
-            self.refuse((*path, key), f"the key {shortened(key)}", ", ".join(every), near=USE, key=True)
-        return misspelt
+        unknown = [key for key in rule if key not in every]
+        for key in unknown:
+            found = f"the key {shortened(key)}"
+            self.refuse((*path, key), found, ", ".join(every), near=nearest(key, every), key=True)
+        return unknown
 
     def _names(self, path: KeyPath, rule: Part) -> Iterator[str | None]:
         """Yield the names that a rule uses, None for each that is none."""

@@ -217,7 +217,8 @@ def _secrets(document: Document, value: object, path: KeyPath) -> Iterator[KeyPa
 
 
 def _warning(document: Document, path: KeyPath, name: str, cause: str, hint: str) -> ConfigWarning:
-    return ConfigWarning(name, document.where(path, key=_is_key(document, path)), written(path), cause, hint)
+    at = document.written_at(path)  # in a definition, where the rule has it from there
+    return ConfigWarning(name, document.where(at, key=_is_key(document, at)), written(at), cause, hint)
 
 
 def _is_key(document: Document, path: KeyPath) -> bool:

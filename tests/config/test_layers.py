@@ -245,6 +245,32 @@ def test_a_fault_of_a_path_stands_where_the_path_does_whatever_lies_below(file: 
     assert fault.startswith("config.yaml:6:22: sources.pipedrive.mapping.title: found the end")
 
 
+def test_a_key_that_no_rule_has_is_refused_with_all_that_there_are(file: Path) -> None:
+    file.write_text(DEFINE + HEAD + "    mapping: {title: {form: job_title, transform: [trimm]}}\n")
+    key, transform = report(file)
+    assert key.startswith(
+        "config.yaml:9:23: sources.pipedrive.mapping.title.form: found the key 'form'; allowed: from, "
+    )
+    assert key.endswith("only_if_changed, use; did you mean 'from'?")
+    assert "sources.pipedrive.mapping.title.transform[0]" in transform
+
+
+def test_what_a_mistyped_preset_may_have_below_is_not_asked_for(file: Path) -> None:
+    file.write_text(
+        HEAD.replace("preset: pipedrive", "preset: pipedriv") + "    mapping: {phone: {transform: [trimm]}}\n"
+    )
+    preset, transform = report(file)
+    assert "sources.pipedrive.preset: found text 'pipedriv'" in preset
+    assert "sources.pipedrive.mapping.phone.transform[0]: found 'trimm'" in transform
+
+
+def test_a_warning_about_a_part_stands_where_the_part_does(file: Path) -> None:
+    define = "define:\n  tidy: {transform: [trim, trim]}\n"
+    file.write_text(define + HEAD + "    mapping: {title: {use: tidy}, custom: {Tier: {from: label, use: tidy}}}\n")
+    (warning,) = read(file).warnings
+    assert (warning.where.rpartition("config.yaml:")[2], warning.path) == ("2:22", "define.tidy.transform[0]")
+
+
 def test_what_is_wrong_with_other_sources_does_not_matter_where_one_is_asked_for(file: Path) -> None:
     other = HEAD.replace("sources:\n", "").replace("  pipedrive:", "  emea:")
     file.write_text(HEAD + other + "    mapping: {title: {use: nothing}}\n")
@@ -283,6 +309,13 @@ def test_equal_rules_are_one_version_however_they_were_written(file: Path) -> No
     short = HEAD + "    mapping: {phone: {transform: [{e164: US}]}}\n"
     used = DEFINE + HEAD + "    # the same\n    mapping: {phone: {use: mobile}}\n"
     assert len({version(file, text) for text in (short, used, HEAD + LONG, short + "    every_field: {}\n")}) == 1
+
+
+@pytest.mark.parametrize("other", ["5", "{mapping: 5}", "{mapping: {title: 5, custom: {Tier: 5}}, on_deleted: {}}"])
+def test_a_version_can_be_named_whatever_another_source_is(file: Path, other: str) -> None:
+    """One captured request is looked into beside sources that are not right."""
+    file.write_text(HEAD + f"  other: {other}\n")
+    assert load(ENVIRONMENT, config_file=file, env_file=Path("no.env"), only=("pipedrive",)).version
 
 
 def test_the_version_follows_what_is_in_force(file: Path) -> None:

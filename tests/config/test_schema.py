@@ -12,6 +12,7 @@ from service.model import Json
 from service.sources import PRESETS
 from tests.support.json_schema import mistakes
 
+SCHEMA: Final = json_schema()
 FILES: Final = Path("tests/data/config").resolve()
 RIGHT: Final = [
     *sorted((FILES / "valid").glob("*.yaml")),
@@ -122,7 +123,7 @@ def test_it_is_made_afresh_each_time() -> None:
 def _judged(file: Path) -> list[str] | None:
     """Return what the schema says of a file, None where it is no YAML that we take, or lacks a variable."""
     document = read_yaml(file.read_text(), name=file.name, variable=lambda _: "0c6d1b7e4f524a7e9d1c2b8f5e6a7c90")
-    return None if document.faults else mistakes(json_schema(), document.value)
+    return None if document.faults else mistakes(SCHEMA, document.value)
 
 
 @pytest.mark.parametrize("file", RIGHT, ids=lambda file: file.stem)
@@ -148,7 +149,7 @@ def test_what_the_layers_allow_is_known() -> None:
     definition: dict[str, Json] = {"transform": [{"e164": "US"}], "on_error": "skip"}
 
     def judged(source: dict[str, Json], part: dict[str, Json]) -> bool:
-        return mistakes(json_schema(), {"define": {"mobile": part}, "sources": {"crm": source}}) == []
+        return mistakes(SCHEMA, {"define": {"mobile": part}, "sources": {"crm": source}}) == []
 
     assert judged(written, definition)
     assert judged({key: value for key, value in written.items() if key != "mapping"}, definition)
