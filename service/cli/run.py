@@ -1,4 +1,4 @@
-"""Verbs that run something: serve, demo, sandbox, sample, migrate."""
+"""Verbs that run something, or ask what runs: serve, reload, demo, sandbox, sample, migrate."""
 
 import asyncio
 import os
@@ -16,7 +16,7 @@ ConfigFile = Annotated[Path | None, typer.Option("--config", help="The configura
 
 def register(app: typer.Typer) -> None:
     """Add the verbs of this family."""
-    for verb in (serve, demo, sandbox, sample, migrate):
+    for verb in (serve, reload, demo, sandbox, sample, migrate):
         app.command()(verb)
 
 
@@ -29,6 +29,27 @@ def serve(config: ConfigFile = None, *, as_json: AsJson = False) -> None:
     if as_json:
         print_json({"url": f"http://{loaded.settings.host}:{loaded.settings.port}", "sources": list(loaded.sources)})
     raise typer.Exit(run_server(loaded))
+
+
+def reload(*, as_json: AsJson = False) -> None:
+    """Have the service on this machine take its configuration file as it is now; exit 2 where it is refused."""
+    from service.config import load_settings
+    from service.errors import ConfigError, Fault
+    from service.operations.reloading import ask_to_reload
+
+    settings = load_settings()
+    if settings.admin_token is None:
+        raise ConfigError(
+            (Fault("environment", "ADMIN_TOKEN", "nothing", "the token that the service was started with"),)
+        )
+    answer = ask_to_reload(settings.host, settings.port, settings.admin_token)
+    if as_json:
+        print_json(answer)
+        raise typer.Exit(2 if answer.faults else 0)
+    if answer.faults:
+        sys.stderr.write(f"refused; version {answer.version} goes on\n")
+        raise ConfigError(answer.faults)
+    sys.stdout.write(f"version {answer.version} is in force{'' if answer.changed else ', as before'}\n")
 
 
 def demo(
