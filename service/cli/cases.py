@@ -49,12 +49,11 @@ def tell_cases(lines: list[dict[str, Any]]) -> None:
 def save_case(case: Mapping[str, Any], path: Path, *, force: bool) -> None:
     """Write a case into a file of its own; exit 2 where there is one already, unless ``force`` says to replace it."""
     text = orjson.dumps(case, option=orjson.OPT_INDENT_2 | orjson.OPT_UTC_Z) + b"\n"
+    if path.exists() and not force:
+        raise typer.BadParameter(f"{path} is there already; --force replaces it", param_hint="--save-case")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with path.open("wb" if force else "xb") as file:
-            file.write(text)
-    except FileExistsError:
-        raise typer.BadParameter(f"{path} is there already; --force replaces it", param_hint="--save-case") from None
+        path.write_bytes(text)
     except OSError as error:
         raise typer.BadParameter(f"{path}: {error.strerror}", param_hint="--save-case") from None
     sys.stderr.write(f"{path} holds what the CRM sent, contact values among it: keep it as such\n")

@@ -7,10 +7,12 @@ from pathlib import Path
 import pytest
 import yaml
 
-from tests.cli.conftest import Verb
+from service.main import real_clock
+from service.sandbox import parse_seed
+from tests.cli.conftest import Verb, world_of
 from tests.support.service import environment, inherited
-from tests.support.verbs import process_verb
-from tests.support.webhooks import CONFIGURATION, PUBLIC_URL
+from tests.support.verbs import Ended, process_verb
+from tests.support.webhooks import CONFIGURATION, GRACE, GRACE_UUID, PUBLIC_URL, pipedrive
 
 ALONE = """
 sources:
@@ -43,6 +45,102 @@ def test_an_open_door_is_named(here: Verb) -> None:
     )
     assert "pipedrive: pipedrive, account default, UNAUTHENTICATED" in here("check", configuration=open_door).out
     assert here("check", "--json", configuration=open_door).json["sources"]["pipedrive"]["verified"] is False
+
+
+def test_the_mapping_in_force_is_shown_field_by_field(here: Verb) -> None:
+    """With the preset's own rules: what goes out is not what stands in the file alone."""
+    lines = [line[4:].split("  ") for line in here("check", configuration=LAYERED).out.splitlines()]
+    shown = {line[0]: [part.strip() for part in line[1:] if part] for line in lines if len(line) > 1}
+    assert shown["email"] == ["emails[?primary].value | trim | lower", "[preset]"]
+    assert shown["phone"] == ["phones[?primary].value | trim | e164 (on_error: skip)", "[preset + source]"]
+    assert shown["title"] == ["job_title, title | trim", "[source]"]
+    assert shown["notes"] == ["summary + detail (default, when, only_if_changed, on_blank: clear)", "[source]"]
+    assert shown["custom.Lifecycle"] == ["label | lower | map (default)", "[source]"]
+    assert shown["custom.CRM"] == ["const", "[source]"]
+    rules = here("check", "--json", configuration=LAYERED).json["sources"]["pipedrive"]["mapping"]
+    assert rules[2] == {"target": "title", "rule": "job_title, title | trim", "layer": "source"}
+
+
+LAYERED = """
+sources:
+  pipedrive:
+    preset: pipedrive
+    auth: {username: crm, password: "${PIPEDRIVE_PASSWORD}"}
+    mapping:
+      title: {from: [job_title, title], transform: [trim]}
+      phone: {transform: [trim, {e164: US}]}
+      notes:
+        concat: [summary, detail]
+        default: ""
+        when: {field: a, exists: true}
+        only_if_changed: true
+        on_blank: clear
+      custom:
+        Lifecycle: {from: label, transform: [lower], map: {lead: Lead}, default: Other}
+        CRM: {const: Pipedrive}
+"""
+SUSPICIOUS = ALONE.replace("title: job_title", "position: rank, external_id: id")
+
+
+def test_what_is_worth_a_second_look_is_told_and_changes_nothing(here: Verb) -> None:
+    ended = here("check", configuration=SUSPICIOUS)
+    assert (ended.code, ended.err) == (0, "")
+    warnings = [line for line in ended.out.splitlines() if line.startswith("warning: ")]
+    assert ["position_mapped" in warnings[0], "external_id_mapped" in warnings[1]] == [True, True]
+    told = here("check", "--json", configuration=SUSPICIOUS).json
+    assert told["ok"] is True
+    assert [one["name"] for one in told["warnings"]] == ["position_mapped", "external_id_mapped"]
+    assert told["warnings"][0].keys() == {"name", "where", "path", "cause", "hint"}
+
+
+def test_strict_refuses_what_is_not_accepted_by_name(here: Verb) -> None:
+    strict = here("check", "--strict", configuration=SUSPICIOUS)
+    assert strict.code == 3
+    one = here("check", "--strict", "--accept", "position_mapped", configuration=SUSPICIOUS)
+    assert (one.code, "position_mapped" in one.out, "external_id_mapped" in one.out) == (3, False, True)
+    both = ("--accept", "position_mapped", "--accept", "external_id_mapped")
+    assert here("check", "--strict", *both, configuration=SUSPICIOUS).code == 0
+    assert here("check", "--strict", configuration=ALONE).code == 0
+    assert here("check", "--strict", "--json", configuration=SUSPICIOUS).json["ok"] is False
+
+
+def test_attributes_that_chartmogul_never_showed_are_told_once_it_has_shown_any_contact(tmp_path: Path) -> None:
+    """The log is looked at beside the service, and is neither made nor changed."""
+    seed = parse_seed(
+        {
+            "custom_attributes": ["Lifecycle"],
+            "customers": [{"uuid": "cus_5f1c3a7e-2c7e-11ee-8d0f-2b9a64c1e7d3"}],
+            "contacts": [{"uuid": GRACE_UUID, "email": GRACE, "custom": {"Lifecycle": "Lead"}}],
+        }
+    )
+    with world_of(tmp_path, seed=seed) as world:
+        assert _unseen(world.verb("check", "--json")) == []
+        world.tell(pipedrive(101, "evt-1", real_clock(), label="2", job_title="CEO"))
+        found = world.verb("check", "--json")
+        assert _unseen(found) == ["Favourite colour", "Newsletter", "Region"]
+        before = {path: path.read_bytes() for path in (tmp_path / "data").iterdir()}
+        assert _unseen(world.verb("check", "--json")) == _unseen(found)
+        assert {path: path.read_bytes() for path in (tmp_path / "data").iterdir()} == before
+
+
+def _unseen(ended: Ended) -> list[str]:
+    assert (ended.code, ended.err) == (0, "")
+    named = [one["path"].rpartition("custom.")[2] for one in ended.json["warnings"] if one["name"] == UNSEEN]
+    return sorted(name.strip('"') for name in named)
+
+
+UNSEEN = "attribute_never_seen"
+
+
+def test_check_makes_no_log_and_says_of_one_that_it_cannot_ask(here: Verb, tmp_path: Path) -> None:
+    assert here("check").err == ""
+    assert not (tmp_path / "data").exists()
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "crm-to-chartmogul.db").write_bytes(b"")
+    ended = here("check")
+    assert ended.code == 0
+    assert ended.err.startswith("the log was not asked which attributes ChartMogul knows: ")
+    assert (tmp_path / "data" / "crm-to-chartmogul.db").read_bytes() == b""
 
 
 FAULTY = "sources:\n  crm:\n    preset: hubspott\n    maping: {}\n"
