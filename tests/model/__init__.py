@@ -12,6 +12,8 @@ no call for nothing   a try calls once, and where nothing went wrong only for wh
 ``thin`` is a world of its own: events that leave things out, and records that are read back (``portal``). There, each
 field holds at rest what the CRM's record has.
 
+``shadow`` lets sources switch between shadow mode and live: nothing goes out of the former, and all of it in the end.
+
 ``python -m tests.model --examples 2000 --steps 80 --seed 7`` goes on where the test stops. What it finds is told as
 acts, which ``play`` plays again: that is what ``test_found`` is made of.
 """

@@ -10,6 +10,7 @@ from tests.model.crms import CONFIGURATION as WHOLE
 from tests.model.house import house
 from tests.model.machine import THOROUGH, Journey, run
 from tests.model.portal import CONFIGURATION as THIN
+from tests.model.shadow import ShadowJourney
 from tests.model.thin import ThinJourney
 
 
@@ -20,12 +21,13 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=80)
     parser.add_argument("--seed", type=int, default=random.randrange(1_000_000), help="drawn unless given")  # noqa: S311  # no secret
     parser.add_argument("--thin", action="store_true", help="events that tell little, and records that are read back")
+    parser.add_argument("--shadow", action="store_true", help="sources that switch between shadow mode and live")
     parser.add_argument("--no-shrink", action="store_true", help="tell the first example as it was found")
     given = parser.parse_args()
     print(f"{given.examples} examples of {given.steps} steps, --seed {given.seed}", flush=True)
     started = time.monotonic()
     phases = (Phase.generate,) if given.no_shrink else THOROUGH
-    machine, configuration = (ThinJourney, THIN) if given.thin else (Journey, WHOLE)
+    machine, configuration = (ThinJourney, THIN) if given.thin else (ShadowJourney if given.shadow else Journey, WHOLE)
     with house(configuration) as opened:
         run(opened, examples=given.examples, steps=given.steps, seed=given.seed, phases=phases, machine=machine)
     print(f"all of it held, in {time.monotonic() - started:.0f} s")

@@ -78,15 +78,15 @@ class Focus:
 
     def tell(self, world: World) -> Acts:
         """A CRM tells a change."""
-        return self._told(world).map(lambda told: [told])
+        return self.told(world).map(lambda told: [told])
 
     def bring(self, world: World) -> Acts:
         """A CRM tells a change, and it is tried as soon as it may be."""
-        return st.builds(lambda told, tried: [told, WaitUntilDue(), tried], self._told(world), self._tried())
+        return st.builds(lambda told, tried: [told, WaitUntilDue(), tried], self.told(world), self.tried())
 
     def deliver(self, _: World) -> Acts:
         """A delivery is tried, now or when the next is due, to its end or up to a seam."""
-        tried = self._tried()
+        tried = self.tried()
         return _each(tried) | tried.map(lambda one: [WaitUntilDue(), one])
 
     def go(self, _: World) -> Acts:
@@ -96,12 +96,14 @@ class Focus:
         dies = st.sampled_from([False, False, False, False, False, True])
         return _each(st.builds(Go, _places, until, weathers, searches, dies))
 
-    def _told(self, world: World) -> st.SearchStrategy[Act]:
+    def told(self, world: World) -> st.SearchStrategy[Tell]:
+        """What a CRM tells."""
         values = self.values or [f"v{len(world.sendings) + 1}"]
         told = st.dictionaries(st.sampled_from(self.fields), st.sampled_from(values), min_size=1, max_size=2)
         return st.builds(Tell, st.sampled_from(self.people), told, st.sampled_from(AGES))
 
-    def _tried(self) -> st.SearchStrategy[Act]:
+    def tried(self) -> st.SearchStrategy[Deliver]:
+        """How far a delivery comes, and in what weather."""
         until = st.sampled_from([*[Seam.DONE] * len(SEAMS), *SEAMS])
         return st.builds(Deliver, self._weathers(), st.just(FAIR) | self._weathers(), until)
 

@@ -67,6 +67,7 @@ class Judge:
 
     def sends(self, trying: Try, patch: Patch, *, alone: bool) -> None:
         """A try sends once; while its lease holds, nothing that is older than recorded, and nothing that is there."""
+        assert not trying.shadow, "a PATCH goes out in shadow mode"
         self.patches += 1
         trying.sent += 1
         assert trying.sent == 1, "one try sends twice"

@@ -81,6 +81,8 @@ class Try:
         self.reads = 0
         self.lost = False
         """Its lease was taken back."""
+        self.shadow = False
+        """Its source was in shadow mode when it began."""
         self.overtaken_at: datetime | None = None
         """When another try took the contact that it held."""
         self.conclusion: Conclusion | None = None
@@ -178,6 +180,12 @@ class WatchedChartMogul(ChartMogul):
         await trying.stop_at(Seam.HOLDING)
         return found
 
+    async def contact(self, uuid: str) -> Outcome:
+        """Read a contact."""
+        trying = TRYING.get()
+        self._begins.set(lambda: self._watch().searches(trying))
+        return await super().contact(uuid)
+
     @asynccontextmanager
     async def _watched_turn(self) -> AsyncIterator[None]:
         await self._watch().turn()
@@ -206,7 +214,7 @@ class _WatchedContacts(Contacts):
         delivery: Delivery,
         uuid: str,
         *,
-        intent: Mapping[str, Carried],
+        intent: Mapping[str, Carried] | None,
         now: datetime,
         until: datetime,
         late: timedelta,

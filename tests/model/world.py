@@ -8,7 +8,8 @@ from typing import ClassVar, Final
 
 from service.conclusion import Policy
 from service.limiter import WAIT_MAX
-from service.model import Json, Outcome, OutcomeKind, Receipt
+from service.model import Deliver, Json, Outcome, OutcomeKind, Receipt
+from service.operations.going_live import go_live
 from service.pipeline import InForce, Pipeline
 from service.readback.client import ReadBack
 from service.resolver import Resolver
@@ -55,6 +56,8 @@ class World:
         self.landings: list[Landing] = []
         self.paused = False
         """Whether the account waits for a person, or for its key to work again."""
+        self.shadowed: set[str] = set()
+        """Sources in shadow mode."""
         self.judge = Judge(self.truth, house.sandbox, self.clock)
         self._log = house.new_log()
         self._holders: dict[str, Try] = {}
@@ -69,13 +72,22 @@ class World:
         policy = Policy(retry_for=RETRY_FOR, late=LATE, clear_with=None)
         self.pipeline = Pipeline(
             store=self.store,
-            in_force=InForce(self.house.config.version, self.house.config.sources, self.readbacks()),
+            in_force=self.in_force(),
             sinks=sinks,
             resolver=Resolver(sinks),
             policy=policy,
             clock=self.clock,
             chance=self._chance.random,
         )
+
+    def in_force(self) -> InForce:
+        """Return what the configuration makes of the sources as they are to deliver now."""
+        config = self.house.config
+        sources = {
+            name: replace(one, deliver=Deliver.SHADOW if name in self.shadowed else Deliver.LIVE)
+            for name, one in config.sources.items()
+        }
+        return InForce(config.version, sources, self.readbacks())
 
     def readbacks(self) -> Mapping[str, ReadBack]:
         """Return how records are read back: here every CRM tells the values."""
@@ -142,6 +154,8 @@ class World:
         """Let a try go on, to a seam or to its end."""
         if trying.overtaken_at is not None and self.clock() >= trying.overtaken_at + LATE:
             until = Seam.DONE  # so late that nobody would learn of its PATCH if it did not say so itself
+        if trying.at is Seam.CLAIMED:
+            trying.shadow = trying.delivery.source in self.shadowed
         try:
             await trying.go(self.pipeline, until)
         except Died:
@@ -176,7 +190,20 @@ class World:
                 trying.lost = True
                 self.judge.left(trying)
 
+    async def look_after(self) -> int:
+        """Let what was shadowed go out where its source is live now, as the service does by itself."""
+        sources = self.pipeline.in_force.sources
+        reopened = await go_live(self.store, sources, clock=self.clock)
+        if reopened:  # apart from what named the person, which was ignored
+            self.judge.unnamed |= {(told.source, told.object_id) for told in self.truth.told}
+        return reopened
+
     # What an operator does.
+
+    def switch(self, source: str, *, shadow: bool) -> None:
+        """Let a source only be watched from now on, or let it be live."""
+        self.shadowed = self.shadowed | {source} if shadow else self.shadowed - {source}
+        self.pipeline.in_force = self.in_force()
 
     async def replay(self, selection: Selection, *, then: bool = False) -> None:
         """Replay changes."""
