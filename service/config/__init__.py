@@ -1,8 +1,9 @@
 """What the operator says, read and checked: the only room that reads the environment and files.
 
 ``variables`` gathers named values, ``settings`` checks those of the environment, ``yaml_file`` reads the configuration
-file with every position, ``file`` says what may stand in it, ``faults`` tells what does not fit, ``reading`` and
-``environment`` bring both together, and ``loading`` returns values or one ConfigError with every fault.
+file with every position, ``layers`` makes each rule whole, from what its preset, its source and ``definitions`` give,
+``file`` says what may stand there then, ``faults`` tells what does not fit, ``reading`` and ``environment`` bring both
+together, and ``loading`` returns values or one ConfigError with every fault.
 """
 
 from service.config.loading import Config, load, load_settings
