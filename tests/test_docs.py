@@ -7,7 +7,6 @@ from pathlib import Path
 
 import pytest
 import typer
-import yaml
 
 from service import __version__, retry
 from service.cli import app
@@ -16,10 +15,9 @@ from service.config.file import SourceSpec
 from service.config.settings import SETTINGS
 from service.errors import ConfigError
 from service.main import create_app
-from service.mapping import Mapping, MappingSpec
+from service.mapping import MappingSpec
 from service.mapping.targets import STANDARD
-from service.mapping.transforms import TRANSFORMS
-from service.model import Action, Change, DeliveryState, EventState, Outcome, OutcomeKind
+from service.model import DeliveryState, EventState, Outcome, OutcomeKind
 from service.sources import PRESETS
 from tests.support.service import configure
 
@@ -28,11 +26,6 @@ README = (ROOT / "README.md").read_text()
 RUNBOOK = (ROOT / "deploy" / "README.md").read_text()
 
 VERBS = [command.name for command in typer.main.get_group(app).commands.values()]
-CELL = r"`((?:[^`|\\]|\\.)+)`"  # a | in a table is written \|
-TRANSFORM_ROWS = [
-    tuple(cell.replace(r"\|", "|") for cell in row)
-    for row in re.findall(rf"^\| {CELL} \| {CELL} \| {CELL} \|$", README, re.MULTILINE)
-]
 
 
 @pytest.mark.parametrize("setting", SETTINGS)
@@ -100,19 +93,6 @@ def test_every_outcome_is_explained_with_a_line_of_the_log_as_it_is_written(kind
 def test_every_target_is_named() -> None:
     named = README.partition("Targets are `")[2].partition("`")[0].split()
     assert set(named) == set(STANDARD)
-
-
-def test_every_transform_has_an_example() -> None:
-    shown = {re.sub(r"^\{?(\w+).*", r"\1", row[0]) for row in TRANSFORM_ROWS}
-    assert shown >= set(TRANSFORMS)
-
-
-@pytest.mark.parametrize(("transform", "value", "result"), TRANSFORM_ROWS, ids=[row[0] for row in TRANSFORM_ROWS])
-def test_the_examples_of_transforms_come_out_as_written(transform: str, value: str, result: str) -> None:
-    spec = MappingSpec.model_validate({"custom": {"x": {"from": "x", "transform": [yaml.safe_load(transform)]}}})
-    change = Change("key", "person", "1", Action.UPDATED, values={"x": json.loads(value)})
-    mapped = Mapping(spec).apply(change)
-    assert (mapped.faults, mapped.fields) == ((), {"custom.x": json.loads(result)})
 
 
 def test_the_changelog_knows_this_version() -> None:
