@@ -114,25 +114,32 @@ async def test_a_version_that_is_not_kept_leaves_a_dead_letter_that_says_so(
 async def test_each_change_is_replayed_by_the_version_that_mapped_it_however_many_there_were_since(
     start: Started, sandbox: RunningSandbox, shifted: Shifted
 ) -> None:
-    """One that was delivered, one that the filter left out, and one that died, each by its own configuration."""
+    """Some delivered, merged and unchanged, one that the filter left out, and one that died: each by its own."""
     sandbox.load(seed_of(1))
     versions: list[str] = []
     told = [pipedrive(number, f"evt-{number}", T0, email=email_of(0), label="1") for number in range(3)]
-    for webhook, configuration in zip(told, (CONFIGURATION, FILTERED, UNMAPPABLE), strict=True):
+    older, same = [pipedrive(0, f"{at}", T0 + at * SECOND, email=email_of(0), label="1") for at in (-1, 1)]
+    for webhooks, configuration in (
+        ([told[0], older, same], CONFIGURATION),
+        ([told[1]], FILTERED),
+        ([told[2]], UNMAPPABLE),
+    ):
         async with start(configuration) as service:
-            await service.accepted(webhook)
-            await service.settled()
-            versions.append(service.service.config.version)
+            for webhook in webhooks:
+                await service.accepted(webhook)
+                await service.settled()
+                versions.append(service.service.config.version)
     async with start(MENDED) as service:
         assert service.service.config.version not in versions
         before = [(event["state"], event["config_version"]) for event in await service.events()]
-        assert before == list(zip(["delivered", "ignored", "dead"], versions, strict=True))
-        assert (await replay(service, shifted, ALL, then=True)).events == 3
+        ends = ["delivered", "merged", "unchanged", "ignored", "dead"]
+        assert before == list(zip(ends, versions, strict=True))
+        assert (await replay(service, shifted, ALL, then=True)).events == 5
         await service.settled()
         again = await service.events()
         assert [event["config_version"] for event in again] == versions
-        assert [event["state"] for event in again] == ["unchanged", "ignored", "dead"]
-        assert [event["reason"] for event in again[1:]] == [
+        assert [event["state"] for event in again] == ["merged", "merged", "unchanged", "ignored", "dead"]
+        assert [event["reason"] for event in again[3:]] == [
             "filtered out by `when`",
             "cannot be mapped: title: map: found a value without an entry; add one, or a default",
         ]
