@@ -1,12 +1,15 @@
 """What is right and yet worth a second look: told with its place, and only where it saves somebody something."""
 
+import re
 from pathlib import Path
 
 import pytest
 
 from service.config import Config, load
-from service.config.warnings import never_seen
+from service.config.warnings import NAMES, never_seen
 
+ROOT = Path(__file__).parent.parent.parent
+README = (ROOT / "README.md").read_text()
 ENVIRONMENT = {
     "CHARTMOGUL_API_KEY": "0f4c1d2e",
     "CHARTMOGUL_ACCOUNTS__EU__API_KEY": "9a8b7c",
@@ -232,3 +235,35 @@ def test_each_rule_of_the_file_has_its_place(file: Path) -> None:
         "custom.Lifecycle": "7:16",
         "custom.Life cycle": "7:34",
     }
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_warning_is_explained(name: str) -> None:
+    assert f"| `{name}` |" in README
+
+
+EXAMPLES = [ROOT / "config.example.yaml", *sorted((ROOT / "deploy" / "examples").rglob("*.yaml"))]
+
+
+@pytest.mark.parametrize("example", EXAMPLES, ids=lambda path: path.name)
+def test_no_example_gives_a_warning(example: Path) -> None:
+    """Who starts from one must not be taught to overlook warnings."""
+    assert [str(one) for one in with_its_variables(example).warnings] == []
+
+
+SHOWN = [
+    pytest.param(text, id=f"{page.name}-{number}")
+    for page in [ROOT / "README.md", *sorted((ROOT / "deploy" / "crms").glob("*.md"))]
+    for number, text in enumerate(re.findall(r"```yaml\n((?:sources|define):.*?)```", page.read_text(), re.DOTALL), 1)
+]
+
+
+@pytest.mark.parametrize("text", SHOWN)
+def test_no_configuration_that_is_shown_gives_a_warning(file: Path, text: str) -> None:
+    file.write_text(text)
+    assert [str(one) for one in with_its_variables(file).warnings] == []
+
+
+def with_its_variables(path: Path) -> Config:
+    values = dict.fromkeys(re.findall(r"\$\{(\w+)\}", path.read_text()), "0c6d1b7e4f524a7e9d1c2b8f5e6a7c90")
+    return load(ENVIRONMENT | values, config_file=path, env_file=Path("no.env"))

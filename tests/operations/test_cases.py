@@ -2,6 +2,7 @@
 
 import base64
 import json
+import re
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
@@ -57,6 +58,12 @@ def _line(one: Difference) -> str:
 @pytest.mark.parametrize("name", sorted(path.name for path in EXAMPLES.glob("*.json")))
 def test_each_example_holds(config: Config, name: str) -> None:
     assert run(config, (EXAMPLES / name).read_bytes()) == []
+
+
+def test_the_case_that_the_readme_shows_holds(config: Config) -> None:
+    shown = re.findall(r"```json\n(\{.*?)```", (EXAMPLES.parent.parent.parent / "README.md").read_text(), re.DOTALL)
+    (case,) = [text for text in shown if '"expect"' in text]
+    assert run(config, case.encode()) == []
 
 
 def test_each_preset_has_an_example(config: Config) -> None:
