@@ -12,6 +12,7 @@ The storeys, top to bottom; a room imports only from those below its own (``lint
 cli         operator verbs
 main        composition root: everything is built here, from settings
 reload      a changed configuration comes into force, or is refused
+upkeep      what is done now and then, by the clock alone
 clients     whom the service calls, as what is in force needs them
 web         HTTP in: webhooks, health, API   worker   the loop that claims due deliveries
 config      environment and mapping file → validated values

@@ -13,7 +13,6 @@ import sys
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -31,13 +30,12 @@ from service.config import Config
 from service.config.settings import Settings
 from service.errors import ServiceError, StoreError, StoreUnavailable
 from service.operations import watching
-from service.operations.going_live import go_live
-from service.operations.retention import Keep, sweep
 from service.pipeline import InForce, Pipeline
 from service.readback.client import ReadBack
 from service.reload import Reload, keep, tell_warnings
 from service.resolver import Resolver
 from service.store import Store
+from service.upkeep import Upkeep, beside
 from service.web.access import Access
 from service.web.api import Admin, admin_routes
 from service.web.health import Health, health_routes
@@ -46,14 +44,6 @@ from service.web.problems import problem_handlers
 from service.web.protocol import BoundedHttp
 from service.worker import Worker
 
-FLUSH_EVERY_S: Final = 1.0
-"""How often refusals, and what is noticed of drift, are written down."""
-GO_LIVE_EVERY_S: Final = 5.0
-"""How often it is asked whether changes that were shadowed are to be sent by now: seldom, and then soon."""
-SWEEP_FIRST_S: Final = 60.0
-"""After the start: there is enough to do then."""
-SWEEP_EVERY_S: Final = 3600.0
-"""How often what is old is let go."""
 CONNECTIONS_MAX: Final = 1_000
 """Connections at a time; who comes beyond is answered 503."""
 GRACEFUL_S: Final = 5
@@ -76,6 +66,7 @@ class Service:
     worker: Worker
     clients: Clients
     reload: Reload
+    upkeep: Upkeep
     clock: Callable[[], datetime]
 
     @property
@@ -132,14 +123,9 @@ def build(config: Config, *, clock: Callable[[], datetime] = real_clock) -> Serv
         lease=timedelta(seconds=settings.lease_s),
         clock=clock,
     )
-    after = partial(_after_change, worker)
-    reload = Reload(config, store=store, pipeline=pipeline, worker=worker, clients=clients, after=after, clock=clock)
-    return Service(store, pipeline, worker, clients, reload, clock)
-
-
-async def _after_change(worker: Worker) -> None:
-    """Begin what follows once something new is in force, at the start and after each reload: what waits is tried."""
-    worker.wake()
+    reload = Reload(config, store=store, pipeline=pipeline, worker=worker, clients=clients, clock=clock)
+    upkeep = Upkeep(settings, store=store, pipeline=pipeline, worker=worker, clock=clock)
+    return Service(store, pipeline, worker, clients, reload, upkeep, clock)
 
 
 def _policy(settings: Settings) -> Policy:
@@ -170,17 +156,10 @@ def create_app(config: Config, *, clock: Callable[[], datetime] = real_clock) ->
             stack.push_async_callback(service.clients.close)
             stack.push_async_callback(service.store.close)
             migrated = await _prepare(service)
-            flusher = asyncio.create_task(_flush_now_and_then(service))
-            stack.push_async_callback(_stop_flusher, flusher, service)
-            sweeper = asyncio.create_task(_sweep(service))
-            stack.push_async_callback(_end, sweeper)
-            going_live = asyncio.create_task(_go_live(service))
-            stack.push_async_callback(_end, going_live)
+            await stack.enter_async_context(service.upkeep.running())
             await service.worker.start()
             stack.push_async_callback(service.worker.stop)
-            await _after_change(service.worker)
-            watch = asyncio.create_task(service.reload.watch())
-            stack.push_async_callback(_end, watch)
+            await stack.enter_async_context(beside(service.reload.watch()))
             health.ready = True
             log.info("started", version=__version__, store=service.store.engine, migrated=migrated)
             yield
@@ -336,52 +315,3 @@ async def _prepare(service: Service) -> bool:
         log.critical("cannot_start", cause=error.cause, hint=error.hint)
         raise
     return migrated
-
-
-async def _flush_now_and_then(service: Service) -> None:
-    while True:
-        await asyncio.sleep(FLUSH_EVERY_S)
-        await _flush(service)
-
-
-async def _flush(service: Service) -> None:
-    """Write down what is written behind the answers and deliveries; what cannot be waits for the next time."""
-    with contextlib.suppress(StoreError):
-        await service.store.refusals.flush()
-    service.pipeline.look_by_present_rules()
-    with contextlib.suppress(StoreError):
-        await watching.write_down(service.pipeline.lookout, service.store)
-
-
-async def _go_live(service: Service) -> None:
-    while True:
-        with contextlib.suppress(StoreError):  # what is shadowed still is so the next time
-            reopened = await go_live(service.store, service.pipeline.in_force.sources, clock=service.clock)
-            if reopened:
-                log.info("gone_live", events=reopened)
-                service.worker.wake()
-        await asyncio.sleep(GO_LIVE_EVERY_S)
-
-
-async def _sweep(service: Service) -> None:
-    settings = service.config.settings
-    keep = Keep(timedelta(days=settings.payload_days), timedelta(days=settings.log_days))
-    wait_s = SWEEP_FIRST_S
-    while True:
-        await asyncio.sleep(wait_s)
-        wait_s = SWEEP_EVERY_S
-        with contextlib.suppress(StoreError):  # what is old waits for the next time
-            swept = await sweep(service.store, keep, now=service.clock())
-            if swept.payloads or swept.rows:
-                log.info("aged_out", payloads=swept.payloads, rows=swept.rows)
-
-
-async def _end(task: asyncio.Task[None]) -> None:
-    task.cancel()
-    with contextlib.suppress(asyncio.CancelledError):
-        await task
-
-
-async def _stop_flusher(flusher: asyncio.Task[None], service: Service) -> None:
-    await _end(flusher)
-    await _flush(service)

@@ -6,7 +6,7 @@ can send a signal: what was seen twice alike is no half-written file, and is tri
 
 import asyncio
 import contextlib
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Callable, Iterable
 from datetime import datetime
 from itertools import islice
 from typing import Final
@@ -37,8 +37,7 @@ class Reload:
     """Puts what the files say now in the place of what is in force, as a whole, one at a time.
 
     ``running`` is what is in force. ``refused`` is the file that is not, until a right one or the former is there
-    again. ``needs_restart`` names the settings that are others now than at the start. ``after`` is what follows once
-    something new is in force.
+    again. ``needs_restart`` names the settings that are others now than at the start.
     """
 
     def __init__(
@@ -49,7 +48,6 @@ class Reload:
         pipeline: Pipeline,
         worker: Worker,
         clients: Clients,
-        after: Callable[[], Awaitable[None]],
         clock: Callable[[], datetime],
         every_s: float = POLL_S,
     ) -> None:
@@ -60,7 +58,6 @@ class Reload:
         self._pipeline = pipeline
         self._worker = worker
         self._clients = clients
-        self._after = after
         self._clock = clock
         self._every_s = every_s
         self._tried: str | None = running.seen
@@ -142,7 +139,7 @@ class Reload:
         _tell_loaded(former, config)
         told = {(one.name, one.path) for one in former.warnings}
         tell_warnings(one for one in config.warnings if (one.name, one.path) not in told)
-        await self._after()
+        self._worker.wake()
 
     def _refuse(self, error: ConfigError) -> None:
         self.refused = Refused(self._clock(), error.faults)
