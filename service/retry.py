@@ -51,7 +51,7 @@ HINTS: Final[dict[OutcomeKind, str]] = {
     OutcomeKind.UNMAPPABLE: "mend the mapping, then replay",
     OutcomeKind.CRM_UNREACHABLE: "check the network and the host that read_back names; it is tried again by itself",
     OutcomeKind.CRM_RATE_LIMITED: "other integrations use the CRM's API too; it is tried again by itself",
-    OutcomeKind.CRM_REFUSED: "check read_back's credentials and region (restart after a change) and what they may read",
+    OutcomeKind.CRM_REFUSED: "check read_back's credentials and region, and what they may read",
     OutcomeKind.CRM_REJECTED: "the CRM's API does not take the record's id or a mapped field; mend it, then replay",
     OutcomeKind.FAULT: "this is our fault: please report it with the log line of the attempt",
 }
