@@ -66,9 +66,9 @@ class Clients:
 
     def stop(self) -> None:
         """Let no further call begin: the service is stopping."""
-        for limiter in self._limiters.values():
+        for limiter in list(self._limiters.values()):  # a reload may be adding to them
             limiter.stop()
-        for readback in self._open:
+        for readback in list(self._open):
             readback.stop()
 
     async def close(self) -> None:

@@ -128,9 +128,10 @@ class Reload:
     async def _bring(self, config: Config) -> None:
         """Put a configuration in force: first all that may fail, then the one assignment that replaces what was."""
         before, former = self._pipeline.in_force, self.running
-        parallel = self._clients.parallel(config.sources)
+        # In a thread: each new client reads every certificate authority, and webhooks would wait for that.
+        parallel = await asyncio.to_thread(self._clients.parallel, config.sources)
         await keep(self._store, config, now=self._clock())
-        readbacks = self._clients.readbacks(config.sources, before=before)
+        readbacks = await asyncio.to_thread(self._clients.readbacks, config.sources, before=before)
         for account, calls in parallel.items():
             self._worker.serve(account, calls)
         self._pipeline.in_force = InForce(config.version, config.sources, readbacks)
