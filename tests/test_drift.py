@@ -153,6 +153,12 @@ def test_a_fallback_counts_for_itself_once_it_was_relied_on() -> None:
     assert never.take() == {}
 
 
+def test_a_path_is_looked_at_even_while_its_rule_is_skipped() -> None:
+    rule: dict[str, Json] = {"from": "job_title", "when": {"field": "$event.actor", "equals": "7"}}
+    watching = Watching({"mapping": {"title": rule}}).see(CFO, STEADY, actor="8").see({}, GONE_AFTER, actor="7")
+    assert watching.take() == {(GONE, *OF_TITLE): GONE_AFTER}
+
+
 def test_one_path_is_one_cause_whatever_reads_it() -> None:
     rules: dict[str, Json] = {
         "mapping": {

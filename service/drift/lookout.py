@@ -88,7 +88,7 @@ class Lookout:
         for event, mapped in told:
             if not event.live:
                 continue
-            for watch, found, over in reliance.look(event.change, at):
+            for watch, found, over in reliance.look(event.change, mapped.traces, at):
                 path = label(watch.path.text)
                 for kind in over:
                     self._heal(Cause(source, kind, watch.targets, path))

@@ -57,6 +57,8 @@ class Reliance:
             )
             for path, targets in _read(basis.rules)
         }
+        alone = _read_alone(basis.rules.mapping)
+        self._rounds = [(watch, alone.get(path)) for path, watch in self.watches.items()]
         self.changed = {path for path in changed if path in self.watches}
         self._tables = _tables(basis.rules.mapping)
         self._tables_of_deletions = _tables(basis.rules.deleted)
@@ -70,16 +72,18 @@ class Reliance:
         """Say whether a path, as a warning names it, is watched for the fields that the warning names."""
         return any(watch.targets == targets and label(text) == path for text, watch in self.watches.items())
 
-    def look(self, change: Change, at: datetime) -> list[Sight]:
+    def look(self, change: Change, traces: Sequence[Trace], at: datetime) -> list[Sight]:
         """Look at every path of a change, and return what is worth telling.
 
-        A thin change proves nothing by what it lacks, and a deletion has no record at all.
+        A thin change proves nothing by what it lacks, and a deletion has no record at all. What the rules have read
+        already, as their traces tell, is not read again.
         """
         if change.action is Action.DELETED or (change.thin and self.basis.reads_back):
             return []
         told: list[Sight] = []
-        for watch in self.watches.values():
-            value = watch.path.read(change)
+        for watch, traced in self._rounds:
+            trace = None if traced is None else traces[traced]
+            value = watch.path.read(change) if trace is None or trace.path is None else trace.raw
             if watch.steady is not None:  # as nearly always: there is nothing to tell
                 if value is None:
                     continue
@@ -131,6 +135,12 @@ def _read(rules: Rules) -> Iterable[tuple[Path, list[str]]]:
         if path.head is not None:
             paths.setdefault(path, []).append(target)
     return islice(paths.items(), PATHS_MAX)
+
+
+def _read_alone(mapping: RuleSet) -> dict[str, int]:
+    """Return the paths of rules that read no other, each with the place of such a rule among the traces."""
+    singles = enumerate(rule.from_ for _, rule in mapping.spec.rules())
+    return {paths[0].text: place for place, paths in singles if len(paths) == 1}
 
 
 def _tables(mapping: RuleSet | None) -> frozenset[str]:

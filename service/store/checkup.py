@@ -15,6 +15,7 @@ from service.model import OutcomeKind
 from service.schema import attempts, deliveries
 from service.store.accounts import Accounts
 from service.store.database import Database
+from service.store.drifts import Drifts
 from service.store.ledger import Ledger
 from service.store.migrate import HEAD, version
 from service.store.refusals import Refusals
@@ -32,6 +33,7 @@ class Checkup:
         self._database = Database(url)
         self.ledger = Ledger(self._database)
         self.refusals = Refusals(self._database)
+        self.drifts = Drifts(self._database)
         self.accounts = Accounts(self._database)
 
     async def version(self) -> str | None:

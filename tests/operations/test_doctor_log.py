@@ -8,8 +8,9 @@ import pytest
 from pydantic import SecretStr
 from sqlalchemy import text
 
+from service.drift import FORGOTTEN_AFTER
 from service.main import real_clock
-from service.model import OutcomeKind
+from service.model import Cause, Drift, DriftKind, Noticed, OutcomeKind
 from service.operations.doctor import Setup, examine
 from service.store import Store
 from service.store.checkup import Checkup, is_held
@@ -123,6 +124,17 @@ async def test_the_newest_call_that_carried_a_field_counts(store: Store, store_u
     expected = {("pipedrive", "title"): first + timedelta(seconds=60), ("pipedrive", "custom.Region"): first}
     assert await checkup.confirmed() == expected
     await checkup.close()
+
+
+async def test_what_the_rules_no_longer_get_is_named_while_it_is_met(store: Store, store_url: str) -> None:
+    now = real_clock()
+    old, new = now - FORGOTTEN_AFTER - timedelta(hours=1), now - timedelta(hours=1)
+    kinds = {old: DriftKind.NO_ENTRY, new: DriftKind.PATH_GONE}
+    met = [Drift(Cause("pipedrive", kind, "title", "job_title"), None, at, at, 20) for at, kind in kinds.items()]
+    await store.drifts.write(Noticed(drifts=tuple(met)))
+    (found,) = worse(await looked_at(Setup((), "1", database_url=SecretStr(store_url))))
+    assert (found.check, found.about, found.status) == ("drift", "pipedrive", "warn")
+    assert "job_title (for title) does not come any more, 20 records" in found.seen
 
 
 async def test_the_clock_of_the_database_is_compared(postgres_url: str) -> None:

@@ -10,7 +10,7 @@ from datetime import datetime
 from service.errors import StoreError
 from service.operations.doctor.configuration import Setup, of_configuration
 from service.operations.doctor.finding import Finding
-from service.operations.doctor.log import failed, of_file, of_log
+from service.operations.doctor.log import failed, of_drift, of_file, of_log
 from service.operations.doctor.readback import of_read_back
 from service.operations.doctor.sink import Reach, of_chartmogul
 from service.operations.doctor.sources import History, history, of_accounts, of_source
@@ -48,11 +48,11 @@ async def _log(url: str, findings: list[Finding], clock: Callable[[], datetime])
         findings += found
         if any(finding.status != "ok" for finding in found if finding.check != "clock"):
             return None
-        past = await history(checkup)
+        past, drifted = await history(checkup), await of_drift(checkup, now=clock())
     except StoreError as error:
         findings.append(failed(error))
         return None
     finally:
         await checkup.close()
-    findings += of_accounts(past)
+    findings += [*of_accounts(past), *drifted]
     return past
