@@ -314,4 +314,6 @@ drifts = Table(
     Column("count", BigInteger, nullable=False),
     # By which configuration it was seen last: other rules begin afresh.
     Column("config_version", String(12)),
+    # The event that it was seen in last.
+    Column("event_id", BigInteger),
 )

@@ -18,6 +18,7 @@ from service.drift import (
     Basis,
     Lookout,
     cause_of,
+    hint_of,
 )
 from service.drift.lookout import TOLD_MAX
 from service.drift.reliance import LABEL_MAX
@@ -175,6 +176,7 @@ def test_a_value_of_another_type_is_told_with_both_types_and_no_value() -> None:
     watching = Watching(TITLE).see(CFO, STEADY).see({"job_title": ["CFO", "canary"]})
     (drift,) = watching.lookout.take().drifts
     assert (drift.cause, drift.detail, drift.count) == (Cause(SOURCE, TURNED, *OF_TITLE), "text → list", 1)
+    assert drift.event_id == STEADY + 1, "the one that shows it"
     assert "canary" not in repr(drift)
 
 
@@ -427,4 +429,6 @@ def test_a_long_path_is_cut_in_what_is_said_of_it_and_healed_all_the_same() -> N
 def test_each_kind_is_told_in_words(kind: DriftKind, detail: str | None, words: str) -> None:
     drift = Drift(Cause(SOURCE, kind, *OF_TITLE), detail, START, START, 1)
     assert cause_of(drift).startswith(f"source pipedrive: {words}")
+    assert "`explain --event ID`" in hint_of(drift)
+    assert "`explain --event 812`" in hint_of(Drift(drift.cause, detail, START, START, 1, None, 812))
     assert " 12 " in cause_of(Drift(drift.cause, detail, START, START, 12))

@@ -28,6 +28,7 @@ class _Standing:
     first_seen_at: datetime
     last_seen_at: datetime
     version: str | None
+    event_id: int | None
     unwritten: int = 0
 
 
@@ -54,7 +55,8 @@ class Lookout:
         """Go on from what a former life wrote down. To be called before the first ``follow``."""
         self._kept = {(one.source, one.path): one for one in sightings}
         self._standing = {
-            one.cause: _Standing(one.detail, one.first_seen_at, one.last_seen_at, one.config_version) for one in drifts
+            one.cause: _Standing(one.detail, one.first_seen_at, one.last_seen_at, one.config_version, one.event_id)
+            for one in drifts
         }
 
     def follow(self, version: str, bases: Mapping[str, Basis]) -> None:
@@ -94,10 +96,10 @@ class Lookout:
                     self._heal(Cause(source, kind, watch.targets, path))
                 if found is not None:
                     kind, detail, count = found
-                    self._meet(Cause(source, kind, watch.targets, path), detail, at, count=count)
+                    self._meet(Cause(source, kind, watch.targets, path), detail, event.id, at, count=count)
             for kind, trace in reliance.unmet(event.change, mapped.traces):
                 detail = trace.reason if kind is DriftKind.SKIPPED_ERROR else None
-                self._meet(Cause(source, kind, label(trace.target), label(trace.path or "")), detail, at)
+                self._meet(Cause(source, kind, label(trace.target), label(trace.path or "")), detail, event.id, at)
 
     def take(self) -> Noticed:
         """Return what is to be written down, and take it for written. What was not met for long is over."""
@@ -160,16 +162,17 @@ class Lookout:
             return standing.version == version
         return before.basis.rules.document == reliance.basis.rules.document
 
-    def _meet(self, cause: Cause, detail: str | None, at: datetime, *, count: int = 1) -> None:
+    def _meet(self, cause: Cause, detail: str | None, event_id: int, at: datetime, *, count: int = 1) -> None:
         standing = self._standing.get(cause)
         if standing is None:
             if len(self._standing) >= DRIFTS_MAX:
                 return
-            standing = self._standing[cause] = _Standing(detail, at, at, self.version)
+            standing = self._standing[cause] = _Standing(detail, at, at, self.version, event_id)
             if cause not in self._told and len(self._told) < TOLD_MAX:
                 self._told.add(cause)
                 self._unheard.append(cause)
-        standing.detail, standing.last_seen_at, standing.version = detail, at, self.version
+        standing.detail, standing.last_seen_at = detail, at
+        standing.version, standing.event_id = self.version, event_id
         standing.unwritten += count
         self._met.add(cause)
 
@@ -181,5 +184,11 @@ class Lookout:
     def _drift(self, cause: Cause) -> Drift:
         standing = self._standing[cause]
         return Drift(
-            cause, standing.detail, standing.first_seen_at, standing.last_seen_at, standing.unwritten, standing.version
+            cause,
+            standing.detail,
+            standing.first_seen_at,
+            standing.last_seen_at,
+            standing.unwritten,
+            standing.version,
+            standing.event_id,
         )

@@ -5,17 +5,15 @@ from typing import Final, assert_never
 
 from service.model import Drift, DriftKind
 
-HINTS: Final = MappingProxyType(
+_HINTS: Final = MappingProxyType(
     {
-        DriftKind.PATH_GONE: "the CRM renamed the field, took it away or does not show it any more: look at a new "
-        "event with `explain`, then mend the path",
-        DriftKind.TYPE_CHANGED: "the CRM writes the field in another way now: see with `explain` what became of it, "
-        "then mend the rule",
-        DriftKind.NO_ENTRY: "add an entry to its `map`; `explain` shows the value",
-        DriftKind.SKIPPED_ERROR: "`explain` shows the value: mend the rule's `transform`, or the field in the CRM",
+        DriftKind.PATH_GONE: "the CRM renamed the field, took it away or does not show it any more: {} shows what comes "
+        "instead; mend the path",
+        DriftKind.TYPE_CHANGED: "the CRM writes the field in another way now: {} shows what came of it; mend the rule",
+        DriftKind.NO_ENTRY: "{} shows the value: add an entry to its `map`",
+        DriftKind.SKIPPED_ERROR: "{} shows the value: mend the rule's `transform`, or the field in the CRM",
     }
 )
-"""What to do about each kind."""
 
 
 def cause_of(drift: Drift) -> str:
@@ -32,6 +30,12 @@ def cause_of(drift: Drift) -> str:
             return f"source {source}: {target} is left out, {drift.detail}, {_count(drift, 'event')}"
         case _:
             assert_never(drift.cause.kind)
+
+
+def hint_of(drift: Drift) -> str:
+    """Say what to do about it, and which event shows it."""
+    named = "--event ID" if drift.event_id is None else f"--event {drift.event_id}"
+    return _HINTS[drift.cause.kind].format(f"`explain {named}`")
 
 
 def _count(drift: Drift, noun: str) -> str:

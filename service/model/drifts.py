@@ -42,7 +42,10 @@ class Cause:
 
 @dataclass(frozen=True, slots=True)
 class Drift:
-    """One cause, how often it was met and between when. ``detail`` names types or the step that failed, no value."""
+    """One cause, how often it was met and between when, and the event that it was met in last.
+
+    ``detail`` names types or the step that failed, never a value.
+    """
 
     cause: Cause
     detail: str | None
@@ -50,6 +53,7 @@ class Drift:
     last_seen_at: datetime
     count: int
     config_version: str | None = None
+    event_id: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

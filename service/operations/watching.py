@@ -2,7 +2,7 @@
 
 import structlog
 
-from service.drift import HINTS, Lookout
+from service.drift import Lookout, hint_of
 from service.store import Store
 
 log = structlog.get_logger("drift")
@@ -24,7 +24,8 @@ async def write_down(lookout: Lookout, store: Store) -> None:
             target=cause.target,
             path=cause.path,
             detail=drift.detail,
-            hint=HINTS[cause.kind],
+            event_id=drift.event_id,
+            hint=hint_of(drift),
         )
     noticed = lookout.take()
     written = False

@@ -21,7 +21,7 @@ DRIFTS_MAX: Final = 1_000
 
 _HOW: Final = ("type", "seen", "missed", "seen_at")
 _DRIFT_KEY: Final = ("source", "kind", "target", "path")
-_MET: Final = ("detail", "first_seen_at", "last_seen_at", "count", "config_version")
+_MET: Final = ("detail", "first_seen_at", "last_seen_at", "count", "config_version", "event_id")
 _SIGHTING_KEY: Final = ("source", "path")
 
 
@@ -66,7 +66,7 @@ class Drifts:
             connection.execute(seen.on_conflict_do_update(index_elements=_SIGHTING_KEY, set_=latest), rows)
         if noticed.drifts:
             met = self._upsert(drifts)
-            latest = {name: met.excluded[name] for name in ("detail", "last_seen_at", "config_version")}
+            latest = {name: met.excluded[name] for name in ("detail", "last_seen_at", "config_version", "event_id")}
             added = {"count": drifts.c.count + met.excluded.count}
             rows = [_row(drift) for drift in sorted(noticed.drifts, key=lambda one: _key(one.cause))]
             connection.execute(met.on_conflict_do_update(index_elements=_DRIFT_KEY, set_=latest | added), rows)

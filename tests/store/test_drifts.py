@@ -20,10 +20,12 @@ TURNED: Final = Cause(SOURCE, DriftKind.TYPE_CHANGED, "title", "job_title")
 TITLE: Final = Sighting(SOURCE, "job_title", "text", 20, 0, START)
 
 
-def drift(cause: Cause, at: float = 0, *, count: int = 1, detail: str | None = None, version: str = "v1") -> Drift:
+def drift(
+    cause: Cause, at: float = 0, *, count: int = 1, detail: str | None = None, version: str = "v1", event: int = 7
+) -> Drift:
     """A drift that was met so many times, for the first and last time so long after the start."""
     met = START + timedelta(seconds=at)
-    return Drift(cause, detail, met, met, count, version)
+    return Drift(cause, detail, met, met, count, version, event)
 
 
 async def test_nothing_is_there_at_first_and_nothing_can_be_written(store: Store) -> None:
@@ -41,9 +43,11 @@ async def test_a_sighting_comes_back_as_it_was_written_last(store: Store) -> Non
 
 async def test_a_drift_is_counted_up_and_keeps_when_it_was_met_first(store: Store) -> None:
     await store.drifts.write(Noticed(drifts=(drift(TURNED, count=2, detail="text → list"),)))
-    await store.drifts.write(Noticed(drifts=(drift(TURNED, 60, count=5, detail="text → number", version="v2"),)))
+    await store.drifts.write(
+        Noticed(drifts=(drift(TURNED, 60, count=5, detail="text → number", version="v2", event=8),))
+    )
     assert await store.drifts.standing() == [
-        Drift(TURNED, "text → number", START, START + timedelta(seconds=60), 7, "v2")
+        Drift(TURNED, "text → number", START, START + timedelta(seconds=60), 7, "v2", 8)
     ]
 
 

@@ -51,5 +51,6 @@ def upgrade() -> None:
         sa.Column("last_seen_at", sa.BigInteger(), nullable=False),
         sa.Column("count", sa.BigInteger(), nullable=False),
         sa.Column("config_version", sa.String(12), nullable=True),
+        sa.Column("event_id", sa.BigInteger(), nullable=True),
         sa.PrimaryKeyConstraint("source", "kind", "target", "path"),
     )
