@@ -1,6 +1,7 @@
-"""Verbs that try a mapping on logged traffic before it goes live: backtest."""
+"""Verbs that make and try a mapping on logged traffic before it goes live: suggest, backtest."""
 
 import asyncio
+import sys
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -8,6 +9,7 @@ import typer
 
 from service.cli.output import AsJson, print_json
 from service.cli.progress import progress_bar
+from service.cli.run import ConfigFile
 from service.cli.when import since
 
 FOUND = 3
@@ -18,7 +20,76 @@ NEWEST = 10_000
 
 def register(app: typer.Typer) -> None:
     """Add the verbs of this family."""
-    app.command()(backtest)
+    for verb in (suggest, backtest):
+        app.command()(verb)
+
+
+def suggest(
+    *,
+    source: Annotated[str, typer.Option(help="The source whose changes are looked at.")],
+    last: Annotated[int, typer.Option(min=1, max=100_000, help="Its newest so many changes.")] = 5_000,
+    config: ConfigFile = None,
+    as_json: AsJson = False,
+) -> None:
+    """Propose a mapping from what a source has sent, as a file that loads as it is. No personal value is in it."""
+    from service.config import load
+
+    loaded = load(config_file=config, need_api_key=False, only=[source])
+    written = _as_written(config or loaded.settings.config_file)
+
+    async def run(history: Any) -> Any:  # noqa: ANN401  # a History, loaded when needed
+        from service.operations.suggest import suggest as propose
+
+        with progress_bar("suggest", last) as advance:
+            return await propose(
+                history,
+                loaded.sources[source],
+                last=last,
+                entry=written["sources"][source],
+                define=written.get("define"),
+                progress=lambda done: advance(done, f"{done} changes"),
+            )
+
+    found = _with_history(loaded.settings.database_url.get_secret_value(), run)
+    if as_json:
+        print_json(_suggested(source, found))
+    else:
+        sys.stdout.write(found.text)
+
+
+def _suggested(source: str, found: Any) -> dict[str, Any]:  # noqa: ANN401  # a Suggestion, loaded when needed
+    from service.operations.suggest.findings import told
+
+    def line(one: Any) -> dict[str, Any]:  # noqa: ANN401  # a Proposal
+        return {
+            "target": one.target,
+            "path": one.seen.place.path,
+            "records": one.seen.records,
+            "coverage": one.seen.records / found.survey.records,
+            "seen": told(one.seen, found.survey.records),
+            "rule": one.rule,
+            "findings": one.findings,
+        }
+
+    return {
+        "source": source,
+        "changes": found.survey.changes,
+        "records": found.survey.records,
+        "first_received_at": found.received[0],
+        "last_received_at": found.received[1],
+        "fields": [line(one) for one in found.proposals.standard],
+        "custom": [line(one) for one in found.proposals.custom],
+        "yaml": found.text,
+    }
+
+
+def _as_written(path: Path) -> Any:  # noqa: ANN401  # the file's content, which was checked before
+    """Return what stands in a configuration file, each ${NAME} as it is written."""
+    from service.config.reading import read_text
+    from service.config.yaml_file import read_yaml
+
+    text = read_text(path)
+    return read_yaml(text if isinstance(text, str) else "", name=str(path), variable=lambda _: "").unresolved
 
 
 def backtest(

@@ -1,4 +1,4 @@
-"""backtest as it is typed: what it shows, how it ends, and that a service beside it notices nothing."""
+"""suggest and backtest as they are typed: what they show, how they end, and that a service beside notices nothing."""
 
 import asyncio
 import hashlib
@@ -244,3 +244,48 @@ def _files(directory: Path) -> dict[str, str]:
     """The log's files by their content; SQLite's index of its own log is no content."""
     files = [path for path in (directory / "data").iterdir() if not path.name.endswith("-shm")]
     return {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
+
+
+def test_a_mapping_is_proposed_from_what_was_logged_and_loads(desk: Desk) -> None:
+    ended = desk.verb("suggest", "--source", "pipedrive")
+    assert (ended.code, ended.err) == (0, "")
+    assert 'auth: {username: crm, password: "${PIPEDRIVE_PASSWORD}"}' in ended.out
+    assert "      # 100 % of 5 records, text such as A••••\n      first_name: first_name\n" in ended.out
+    assert "      # spaces around it in 4\n      title: {from: job_title, transform: [trim]}\n" in ended.out
+    assert LONG not in ended.out
+    (desk.directory / "proposed.yaml").write_text(ended.out, encoding="utf-8")
+    assert desk.verb("check", "--config", "proposed.yaml").code == 0
+    assert desk.verb("backtest", "--config", "proposed.yaml", "--source", "pipedrive").code == 3
+
+
+def test_the_json_of_a_proposal_has_the_file_too(desk: Desk) -> None:
+    shown = desk.verb("suggest", "--source", "pipedrive", "--json", "--last", "2").json
+    assert shown["yaml"].startswith("# Proposed from 2 changes of 2 records, ")
+    assert [field["target"] for field in shown["fields"]] == ["first_name", "title"]
+    assert shown["fields"][0] == {
+        "target": "first_name",
+        "path": "first_name",
+        "records": 2,
+        "coverage": 1.0,
+        "seen": "100 % of 2 records, text such as A••••",
+        "rule": "first_name",
+        "findings": [],
+    }
+    assert (shown["changes"], shown["records"], shown["custom"]) == (2, 2, [])
+
+
+def test_a_literal_secret_is_not_printed(desk: Desk) -> None:
+    literal = CONFIGURATION.replace("${PIPEDRIVE_PASSWORD}", "swordfish-77")
+    (desk.directory / "literal.yaml").write_text(literal, encoding="utf-8")
+    ended = desk.verb("suggest", "--source", "pipedrive", "--config", "literal.yaml")
+    assert ended.code == 0
+    assert "swordfish-77" not in ended.out
+    assert 'password: "${PIPEDRIVE_PASSWORD}"' in ended.out
+
+
+def test_a_source_that_is_not_there_or_has_sent_nothing_is_told_so(desk: Desk) -> None:
+    unknown = desk.verb("suggest", "--source", "pipedriv")
+    assert (unknown.code, "did you mean 'pipedrive'?" in unknown.err) == (2, True)
+    silent = desk.verb("suggest", "--source", "hubspot")
+    assert (silent.code, silent.out) == (1, "")
+    assert silent.err.startswith("not_found: no logged change of hubspot says anything of its record\n  hint: ")

@@ -1,116 +1,39 @@
 """A candidate mapping held against the present one over logged changes: every difference found, nothing invented."""
 
 import hashlib
-from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pytest
 from sqlalchemy import ScalarSelect, select, update
 
-from service.config import Config, load
-from service.model import Action, Arrival, Change, Event, InboundRequest, Json
-from service.operations.backtest import Backtest, Difference, Report
+from service.model import Arrival, Change, InboundRequest, Json
+from service.operations.backtest import Difference
 from service.operations.backtest.sides import Fate, Sides, make
 from service.operations.backtest.tally import OTHER_REASONS, REASONS_MAX
-from service.operations.masking import masked, shortened
+from service.operations.masking import masked
 from service.schema import events, requests
 from service.store import Store
-from service.store.history import History
-from service.translate import translate
+from tests.support.backtest import (
+    KEPT_OUT,
+    LIFECYCLE,
+    PRESENT,
+    TITLE,
+    House,
+    fates,
+    found,
+    person,
+    with_rule,
+)
 from tests.support.clock import Clock
 from tests.support.log import arrival, by_hand, change, claim_one, finish, receive
-from tests.support.service import environment
 
 pytestmark = pytest.mark.anyio
-
-PRESENT = """\
-sources:
-  pipedrive:
-    preset: pipedrive
-    auth: {username: crm, password: "${PIPEDRIVE_PASSWORD}"}
-    resolve: [link, {email: "emails[?primary].value"}]
-    mapping:
-      first_name: first_name
-      title: {from: job_title, transform: [trim]}
-      notes: {from: notes, on_blank: clear}
-      custom:
-        Lifecycle: {from: label, map: {"1": Lead, "2": Customer}}
-"""
-
-
-class House:
-    """A log in a directory, and configurations beside it."""
-
-    def __init__(self, directory: Path) -> None:
-        self.directory = directory
-        self.url = f"sqlite:///{directory / 'log.db'}"
-
-    def config(self, text: str) -> Config:
-        """Load a configuration."""
-        return load(environment(self.directory, text), env_file=self.directory / "no.env", need_api_key=False)
-
-    async def fill(self, work: Callable[[Store, Clock], Awaitable[Any]]) -> None:
-        """Write the log as a service does, and leave it."""
-        store = Store(self.url)
-        try:
-            await store.migrate()
-            await store.accounts.ensure(["default"], now=Clock()())
-            await work(store, Clock())
-        finally:
-            await store.close()
-
-    async def log(self, *changes: Change, source: str = "pipedrive") -> None:
-        """Log changes as one request."""
-        await self.fill(lambda store, clock: receive(store, clock, *changes, source=source))
-
-    async def backtest(
-        self,
-        candidate: str,
-        *,
-        present: str = PRESENT,
-        source: str | None = None,
-        last: int = 100_000,
-        **how: Any,  # noqa: ANN401  # as Backtest
-    ) -> Report:
-        """Compare two configurations over the log."""
-        old, new = self.config(present), self.config(candidate)
-        how = {"then": False, "examples": 5, "show": shortened, **how}
-        history = await History.open(self.url)
-        try:
-            stretch = await history.newest(last, source=source)
-            return await Backtest(old.sources, new.sources, **how).run(history, stretch, progress=lambda _: None)
-        finally:
-            await history.close()
 
 
 @pytest.fixture
 def house(tmp_path: Path) -> House:
     return House(tmp_path)
-
-
-def person(number: int, **values: Json) -> Change:
-    """A change of a person with a title and a label."""
-    given: dict[str, Json] = {"first_name": "Amara", "job_title": f"Analyst {number}", "label": "1", **values}
-    return change(f"pd-{number}", str(1000 + number), values=given)
-
-
-def found(report: Report, target: str, source: str = "pipedrive") -> dict[str, int]:
-    """The differences of a field by their words, and how often each."""
-    field = report.sources[source].fields.get(target)
-    return {} if field is None else {difference.value: tally.count for difference, tally in field.differences.items()}
-
-
-def fates(report: Report, source: str = "pipedrive") -> dict[tuple[str, str], int]:
-    """How many changes have another fate, by both."""
-    return {(one.before.value, one.after.value): one.tally.count for one in report.sources[source].fates.values()}
-
-
-def with_rule(old: str, new: str) -> str:
-    """The present configuration with one line written otherwise."""
-    assert old in PRESENT
-    return PRESENT.replace(old, new)
 
 
 async def test_one_field_of_ten_thousand_changes_is_found_exactly(house: House) -> None:
@@ -161,8 +84,6 @@ def fingerprint(directory: Path) -> dict[str, str]:
     return {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
 
 
-TITLE = "title: {from: job_title, transform: [trim]}"
-LIFECYCLE = 'Lifecycle: {from: label, map: {"1": Lead, "2": Customer}}'
 FIELDS: dict[str, tuple[str, str, dict[str, Json], str, dict[str, int], str | None]] = {
     # the line of now, that of the candidate, the record, the field, what differs, why
     "another value": (TITLE, "title: {const: Analyst}", {}, "title", {"sent differently": 1}, None),
@@ -266,80 +187,6 @@ async def test_what_both_leave_out_or_fail_on_is_no_difference(house: House) -> 
     fields = report.sources["pipedrive"].fields
     assert (fields["title"].left_out, fields["custom.Lifecycle"].failing, fields["first_name"].same) == (1, 1, 1)
     assert (report.differ, report.differs) == (0, False)
-
-
-WHEN = '    when: {field: label, equals: "2"}\n    mapping:\n'
-DELETED = "    on_deleted: {custom: {CRM status: {const: Deleted}}}\n    mapping:\n"
-ORIGIN = "    ignore: {origin: [IMPORT]}\n    mapping:\n"
-GONE = change("gone", action=Action.DELETED, ignored="deleted in the CRM")
-SURVIVED = replace(GONE, merged_into="452", ignored=None)
-OTHER_OBJECT = change("deal", object_type="deal", ignored="object type deal")
-BY_IMPORT = replace(person(1), origin="IMPORT")
-KEPT_OUT = replace(BY_IMPORT, ignored="origin IMPORT is ignored by the configuration")
-ERASED = change("erased", action=Action.PRIVACY_DELETED)
-FATES: dict[str, tuple[str, str, Change, dict[tuple[str, str], int], str | None]] = {
-    "newly filtered": (PRESENT, WHEN, person(1), {("sent", "filtered"): 1}, "filtered out by `when`"),
-    "no longer filtered": (WHEN, PRESENT, person(1), {("filtered", "sent"): 1}, "filtered out by `when`"),
-    "newly ignored": (
-        PRESENT,
-        ORIGIN,
-        BY_IMPORT,
-        {("sent", "ignored"): 1},
-        "origin IMPORT is ignored by the configuration",
-    ),
-    "no longer ignored": (
-        ORIGIN,
-        PRESENT,
-        KEPT_OUT,
-        {("ignored", "sent"): 1},
-        "origin IMPORT is ignored by the configuration",
-    ),
-    "a deletion newly told": (PRESENT, DELETED, GONE, {("ignored", "sent"): 1}, "deleted in the CRM"),
-    "a deletion no longer told": (
-        DELETED,
-        PRESENT,
-        replace(GONE, ignored=None),
-        {("sent", "ignored"): 1},
-        "deleted in the CRM",
-    ),
-    "a deletion by a merge": (PRESENT, DELETED, SURVIVED, {}, None),
-    "no contact": (PRESENT, DELETED, OTHER_OBJECT, {}, None),
-    "a privacy deletion": (PRESENT, DELETED, ERASED, {}, None),
-}
-
-
-@pytest.mark.parametrize("case", FATES)
-async def test_each_way_that_a_changes_fate_can_differ_is_told_with_its_reason(case: str, house: House) -> None:
-    now, then, logged, expected, reason = FATES[case]
-    await house.log(logged)
-    report = await house.backtest(_whole(then), present=_whole(now))
-    assert fates(report) == expected
-    for one in report.sources["pipedrive"].fates.values():
-        assert one.tally.reasons == {reason: 1}
-        assert [example.reason for example in one.tally.examples] == [reason]
-    assert report.differ == len(expected)
-
-
-def _whole(part: str) -> str:
-    """The present configuration, or with a part put before its mapping."""
-    return part if part.startswith("sources") else PRESENT.replace("    mapping:\n", part)
-
-
-async def test_a_change_that_newly_cannot_be_mapped_says_by_which_fields(house: House) -> None:
-    await house.log(person(1))
-    report = await house.backtest(with_rule('"1": Lead', '"3": Lead'))
-    assert fates(report) == {("sent", "fails"): 1}
-    (one,) = report.sources["pipedrive"].fates.values()
-    assert [told.partition(";")[0] for told in one.tally.reasons] == [
-        "custom.Lifecycle: map: found a value without an entry"
-    ]
-
-
-async def test_a_change_that_has_nothing_to_say_any_more_is_told(house: House) -> None:
-    await house.log(change("a", values={"label": "2"}))
-    report = await house.backtest(with_rule(f"      custom:\n        {LIFECYCLE}\n", ""))
-    assert fates(report) == {("sent", "nothing to send"): 1}
-    assert report.sources["pipedrive"].gone_fields == ("custom.Lifecycle",)
 
 
 async def test_the_same_rules_are_no_difference_and_are_not_mapped(house: House) -> None:
@@ -519,35 +366,6 @@ async def test_examples_are_bounded_and_their_values_masked_or_shortened_as_aske
     assert str(first.new).startswith("H••• •• D••• ")
     none = (await house.backtest(candidate, examples=0)).sources["pipedrive"].fields["title"]
     assert (none.differences[Difference.DIFFERENT].count, none.differences[Difference.DIFFERENT].examples) == (4, [])
-
-
-@pytest.mark.parametrize(
-    "logged",
-    [
-        person(1),
-        person(1, label="7"),
-        person(1, label="2"),
-        change("empty"),
-        replace(GONE, ignored=None),
-        SURVIVED,
-        change("merged", action=Action.MERGED, values={"first_name": "Amara"}),
-    ],
-)
-@pytest.mark.parametrize("text", [PRESENT, _whole(WHEN), _whole(DELETED)])
-def test_a_change_has_the_fate_that_delivering_it_gives_it(logged: Change, text: str, house: House) -> None:
-    """The backtest keeps the traces that delivering throws away; what becomes of the change must be the same."""
-    rules = house.config(text).sources["pipedrive"].rules
-    made = make(rules, logged)
-    event = Event(1, "pipedrive", Clock()(), 1, logged)
-    settled = translate(rules, [event])
-    assert (made.fate is Fate.SENT) == bool(settled.mapped)
-    if settled.mapped:
-        ((_, mapped),) = settled.mapped
-        assert mapped.fields == {one.target: one.value for one in made.traces if one.result in {"set", "clear"}}
-    else:
-        (end,) = settled.ended
-        assert (end.state == "dead") == (made.fate is Fate.FAILED)
-        assert made.fate is Fate.FAILED or str(end.reason).split(" ")[0] == made.reason.split(" ")[0]
 
 
 @pytest.mark.parametrize("case", FIELDS)
