@@ -7,8 +7,8 @@ from service.model import Drift, DriftKind
 
 _HINTS: Final = MappingProxyType(
     {
-        DriftKind.PATH_GONE: "the CRM renamed the field, took it away or does not show it any more: {} shows what comes "
-        "instead; mend the path",
+        DriftKind.PATH_GONE: "the CRM renamed the field, took it away or does not show it any more: {} shows what "
+        "comes instead; mend the path",
         DriftKind.TYPE_CHANGED: "the CRM writes the field in another way now: {} shows what came of it; mend the rule",
         DriftKind.NO_ENTRY: "{} shows the value: add an entry to its `map`",
         DriftKind.SKIPPED_ERROR: "{} shows the value: mend the rule's `transform`, or the field in the CRM",
