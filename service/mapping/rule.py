@@ -38,8 +38,9 @@ class Rule:
         self._separator = spec.separator if spec.concat else None
         self._transforms = tuple((step.name, TRANSFORMS[step.name].bind(step.argument)) for step in spec.transform)
         self._table = spec.map
-        self._default: Json | Missing = spec.default if "default" in spec.model_fields_set else MISSING
-        self._is_plain = self._table is None and self._default is MISSING
+        self._default = spec.default
+        self._has_default = "default" in spec.model_fields_set
+        self._is_plain = self._table is None and not self._has_default
         self._is_direct = self._is_plain and not spec.concat and not spec.transform
         self._on_empty = {Empty.NULL: ("on_null", spec.on_null), Empty.BLANK: ("on_blank", spec.on_blank)}
         self._on_error = spec.on_error
@@ -77,23 +78,21 @@ class Rule:
 
     def _look_up(self, value: Json | Missing, steps: list[Step]) -> Json | Missing:
         """Return the table's entry for the value's text, or what stands in for a value without one."""
-        empty = value is MISSING or emptiness(value) is not None
         if self._table is None:
-            return self._stand_in(steps) if empty else value
-        if value is MISSING or empty:
+            return self._stand_in(steps) if value is MISSING or emptiness(value) else value
+        if value is MISSING or emptiness(value):
             return value
         if not is_scalar(value):
             raise MappingError(f"map: {not_scalar(value)}")
         if (key := as_text(value)) in self._table:
             steps.append(Step("map", self._table[key]))
             return self._table[key]
-        if self._default is MISSING:
-            raise MappingError(NO_ENTRY)
+        if not self._has_default:
+            raise MappingError("map: found a value without an entry; add one, or a default")
         return self._stand_in(steps)
 
-    def _stand_in(self, steps: list[Step]) -> Json | Missing:
-        if self._default is not MISSING:
-            steps.append(Step("default", self._default))
+    def _stand_in(self, steps: list[Step]) -> Json:
+        steps.append(Step("default", self._default))
         return self._default
 
     def _without(self, value: Json | Missing, path: str | None, raw: Json | Missing, steps: list[Step]) -> Trace:

@@ -1,7 +1,7 @@
 """HTML to plain text: what is kept, and that hostile text takes no more than linear time."""
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from service.mapping.markup import plain_text
@@ -63,6 +63,7 @@ def test_hostile_text_of_the_greatest_size_is_read_in_one_pass(piece: str) -> No
     assert len(plain_text(f"<a {text}>")) <= len(text) + 4
 
 
+@settings(deadline=None)
 @given(st.text(max_size=80) | st.lists(st.sampled_from("<>&\"'=/!- ab\n"), max_size=60).map("".join))
 def test_any_text_gives_tidy_text(text: str) -> None:
     plain = plain_text(text)

@@ -3,7 +3,7 @@
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
@@ -244,6 +244,7 @@ ANY_CONFIG = st.recursive(
 )
 
 
+@settings(deadline=None)
 @given(ANY_CONFIG)
 def test_any_configuration_is_read_or_refused_with_what_is_allowed(value: object) -> None:
     refused: list[Any] = []

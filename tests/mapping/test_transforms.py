@@ -8,7 +8,7 @@ import traceback
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from service.mapping.formats import HTML_MAX
@@ -172,6 +172,7 @@ ANY_JSON: st.SearchStrategy[Json] = st.recursive(
 )
 
 
+@settings(deadline=None)
 @given(ANY_JSON)
 def test_every_transform_is_total_and_bounded(value: Json) -> None:
     for name, transform in BOUND:
@@ -183,6 +184,7 @@ def test_every_transform_is_total_and_bounded(value: Json) -> None:
         assert not isinstance(made, str) or len(made.encode("utf-8", "surrogatepass")) <= TEXT_BYTES_MAX
 
 
+@settings(deadline=None)
 @given(st.text(alphabet="xyzwq", min_size=12, max_size=20))
 def test_no_error_shows_a_value(canary: str) -> None:
     nested: Json = [{canary: [canary]}]
