@@ -76,7 +76,7 @@ def checked(text: str) -> str:
         if literal[1] == "`" and not _is_json(literal[2].replace("\\`", "`")):
             allowed = "JSON in backticks, such as `2` or `true`; text in 'single quotes'"
             raise _fault("text in `backticks` that is not JSON", literal.start(), allowed)
-    _check_sizes(_parsed(text))
+    _check_sizes(text, _parsed(text))
     _check_words(text)
     return text
 
@@ -118,7 +118,7 @@ def _parsed(text: str) -> Any:  # noqa: ANN401  # a node as the library has it
         raise fault("jmespath", "parts too deep in each other", f"an expression of at most {NODES_MAX} nodes") from None
 
 
-def _check_sizes(tree: Any) -> None:  # noqa: ANN401  # as above
+def _check_sizes(text: str, tree: Any) -> None:  # noqa: ANN401  # as above
     """Refuse a tree that may multiply what it is given, or calls what is not there."""
     counts: Counter[str] = Counter()
     calls: list[Any] = []
@@ -129,7 +129,7 @@ def _check_sizes(tree: Any) -> None:  # noqa: ANN401  # as above
         calls += [node] if kind == "function_expression" else []
         if kind == "slice" and node["children"][2] == 0:
             raise fault("jmespath", "a slice with a step of 0", "a step of 1 or more, or below 0")
-    expressions = sum(child["type"] == "expref" for call in calls for child in _check_call(call))
+    expressions = sum(child["type"] == "expref" for call in calls for child in _check_call(text, call))
     counts["projections"] += expressions
     if counts["expref"] != expressions:
         raise fault(
@@ -151,18 +151,19 @@ def _nodes(tree: Any) -> Iterator[Any]:  # noqa: ANN401  # as above
             rest += node["children"]
 
 
-def _check_call(call: Any) -> list[Any]:  # noqa: ANN401  # as above
+def _check_call(text: str, call: Any) -> list[Any]:  # noqa: ANN401  # as above
     """Refuse a call of no function, or with other arguments than it takes; return the arguments."""
     name, arguments = call["value"], call["children"]
+    start = next(token["start"] for token in Lexer().tokenize(text) if token["value"] == name)
     if (known := FUNCTIONS.get(name)) is None:
-        raise fault("jmespath", f"{name}()", ", ".join(FUNCTIONS), close=nearest(name, FUNCTIONS))
+        raise _fault(f"{name}()", start, ", ".join(FUNCTIONS), close=nearest(name, FUNCTIONS))
     if not known.takes(len(arguments)):
         allowed = f"{len(known.expressions)}{' or more' * known.variadic}"
-        raise fault("jmespath", f"{name}() with {len(arguments)} arguments", f"{name}() with {allowed}")
+        raise _fault(f"{name}() with {len(arguments)} arguments", start, f"{name}() with {allowed}")
     for at, argument in enumerate(arguments):
         if (argument["type"] == "expref") is not known.takes_expression(at):
             allowed = f"{'&name' if known.takes_expression(at) else 'a value, without &,'} as argument {at + 1}"
-            raise fault("jmespath", f"{name}() with another argument", allowed)
+            raise _fault(f"{name}() with another argument", start, allowed)
     return list(arguments)
 
 
@@ -184,8 +185,8 @@ def _character(text: str, at: int) -> str:
     return repr(text[at]) if at < len(text) else "the end"
 
 
-def _fault(found: str, at: int, allowed: str) -> PydanticCustomError:
-    return fault("jmespath", f"{found} at character {at + 1} of the expression", allowed)
+def _fault(found: str, at: int, allowed: str, *, close: str | None = None) -> PydanticCustomError:
+    return fault("jmespath", f"{found} at character {at + 1} of the expression", allowed, close=close)
 
 
 def _is_json(text: str) -> bool:

@@ -142,8 +142,10 @@ REFUSED: list[tuple[str, str, str]] = [
     ("a | [b, c] | d | [0]", "3 pipes around a multi-select", "at most 2"),
     ("[::0]", "a slice with a step of 0", "a step of 1 or more"),
     # what is called
-    ("len(@)", "len()", "abs, avg, ceil, contains"),
-    ("length()", "length() with 0 arguments", "length() with 1"),
+    ("len(@)", "len() at character 1", "abs, avg, ceil, contains"),
+    ("a || length()", "length() with 0 arguments at character 6", "length() with 1"),
+    ("(len)(@)", "len() at character 2", "abs, avg, ceil, contains"),
+    ('("len")(@)', "len() at character 2", "abs, avg, ceil, contains"),
     ("not_null()", "not_null() with 0 arguments", "not_null() with 1 or more"),
     ("max_by(@, rank)", "max_by() with another argument", "&name as argument 2"),
     ("not_null(a, &b)", "not_null() with another argument", "a value, without &, as argument 2"),
