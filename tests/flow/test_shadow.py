@@ -7,12 +7,13 @@ import httpx
 import pytest
 
 from service.model import EventState
+from service.sandbox import Fault, FaultKind
 from service.store.replay import Selection
-from tests.flow.steps import T0, Started, books_close, patched, replay, states
+from tests.flow.steps import T0, Started, books_close, later, patched, replay, states
 from tests.support.sandbox import RunningSandbox
 from tests.support.service import Running, Shifted
 from tests.support.wait import eventually
-from tests.support.webhooks import CONFIGURATION, GRACE, GRACE_UUID, hubspot, hubspot_event, pipedrive
+from tests.support.webhooks import ANA, CONFIGURATION, GRACE, GRACE_UUID, hubspot, hubspot_event, pipedrive
 
 pytestmark = pytest.mark.anyio
 
@@ -190,6 +191,57 @@ async def test_health_tells_how_a_source_delivers_and_how_much_waits(start: Star
     assert (report["status"], report["reasons"]) == ("ok", [])
     told = {name: (one["deliver"], one["shadowed"]) for name, one in report["sources"].items()}
     assert told == {"pipedrive": ("shadow", 1), "hubspot": ("live", 0), "helpdesk": ("live", 0)}
+
+
+async def test_a_contact_that_cannot_be_read_is_tried_again(
+    start: Started, sandbox: RunningSandbox, shifted: Shifted
+) -> None:
+    """Of a field that was never told of before, nothing is known: what ChartMogul has must be read."""
+    async with start(SHADOW) as service:
+        await service.accepted(pipedrive(101, "9d1c2b8f-1", T0, job_title="CFO"))
+        await service.settled()
+        sandbox.add_faults(Fault(kind=FaultKind.STATUS, status=502, method="GET", count=1))
+        await service.accepted(pipedrive(101, "9d1c2b8f-2", T0 + SECOND, last_name="Okafor"))
+        await service.tried(2)
+        assert [attempt["outcome"] for attempt in await service.attempts()] == ["shadowed", "unreachable"]
+        later(service, shifted)
+        await service.settled()
+        assert await reasons(service) == ["would be sent", "would change nothing: ChartMogul has these values"]
+    assert patched(sandbox) == []
+
+
+async def test_what_waits_for_its_next_try_is_not_sent_after_the_switch(
+    start: Started, sandbox: RunningSandbox, shifted: Shifted
+) -> None:
+    sandbox.add_faults(Fault(kind=FaultKind.STATUS, status=429, method="PATCH", count=1))
+    async with start() as service:
+        await service.accepted(pipedrive(101, "9d1c2b8f", T0, job_title="CFO"))
+        await service.tried(1)
+    async with start(SHADOW) as service:
+        later(service, shifted)
+        await service.settled()
+        assert (await states(service), await reasons(service)) == (["shadowed"], ["would be sent"])
+        assert await books_close(service)
+    assert sandbox.answered("PATCH", 200) == 0
+
+
+async def test_a_start_that_is_broken_off_while_going_live_is_gone_on_with(
+    start: Started, sandbox: RunningSandbox, shifted: Shifted
+) -> None:
+    """Half of it was pending again when the process ended."""
+    async with start(SHADOW) as service:
+        await service.accepted(pipedrive(101, "9d1c2b8f-1", T0, job_title="CFO"))
+        await service.settled()
+        await service.accepted(pipedrive(102, "9d1c2b8f-2", T0, email=ANA, job_title="COO"))
+        await service.settled()
+        await service.service.worker.stop()
+        first = (await service.events())[0]["id"]
+        await service.store.replays.batch(Selection(dead_only=False, events=[first]), now=shifted())
+        assert await states(service) == ["pending", "shadowed"]
+    async with start() as service:
+        await gone_live(service)
+        assert sorted(body["title"] for body in patched(sandbox)) == ["CFO", "COO"]
+        assert await books_close(service)
 
 
 def beside(sandbox: RunningSandbox, uuid: str, fields: dict[str, str]) -> None:

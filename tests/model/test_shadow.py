@@ -2,13 +2,15 @@
 
 from typing import Final
 
-from tests.model.acts import Act, Deliver, Go, Land, Rest, Tell, Wait, WaitUntilDue
+from tests.model.acts import Act, Deliver, Go, Land, Reclaim, Rest, Tell, Wait, WaitUntilDue
+from tests.model.crms import PEOPLE
 from tests.model.examples import HUBSPOT, OLDER_MAY_LAND, PIPEDRIVE
-from tests.model.house import House
+from tests.model.house import ACCOUNT, House
 from tests.model.machine import run
-from tests.model.play import play
+from tests.model.play import play, step
 from tests.model.shadow import LookAfter, ShadowJourney, Switch
 from tests.model.tries import Seam
+from tests.model.world import World
 
 EXAMPLES: Final = 30
 STEPS: Final = 25
@@ -38,3 +40,16 @@ def test_a_try_that_was_under_way_at_the_switch_ends_as_it_began(opened: House) 
     """Watched, it ends as shadowed though its source is live by then; and goes out all the same."""
     watched: list[Act] = [Switch("pipedrive"), Tell(PIPEDRIVE, {"title": "A"}), Deliver(until=Seam.RECORDING)]
     play(opened, [*watched, Switch("pipedrive", shadow=False), LookAfter(), Go(), Rest()])
+
+
+def test_a_try_that_loses_its_lease_in_shadow_mode_leaves_no_doubt(opened: House) -> None:
+    """What was never sent cannot land."""
+    world = World(opened)
+    late: list[Act] = [Deliver(until=Seam.RECORDING), Wait("a lease"), Reclaim(), Go()]
+    try:
+        for act in [Switch("pipedrive"), Tell(PIPEDRIVE, {"title": "A"}), *late]:
+            opened.run(step(world, act))
+        known = opened.run(world.store.contacts.known(ACCOUNT, PEOPLE[PIPEDRIVE].uuid))
+        assert (known.doubts, known.shadow) == ((), None)
+    finally:
+        opened.run(world.close())

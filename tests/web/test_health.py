@@ -40,7 +40,13 @@ async def test_all_is_well_at_first(tmp_path: Path) -> None:
         assert (document["backlog"], document["dead_letters"]) == ({"pending": 0, "leased": 0}, 0)
         assert document["oldest_pending_age_s"] == 0
         assert document["sources"].keys() == {"pipedrive", "hubspot", "helpdesk"}
-        assert document["sources"]["hubspot"] == {"last_received_at": None, "last_refused_at": None, "refused": 0}
+        assert document["sources"]["hubspot"] == {
+            "last_received_at": None,
+            "last_refused_at": None,
+            "refused": 0,
+            "deliver": "live",
+            "shadowed": 0,
+        }
         assert document["accounts"] == {"default": {"state": "ok", "reason": None, "share_of_rate": 1.0}}
         assert document["config_version"] == service.service.config.version
 
