@@ -6,6 +6,8 @@ from types import MappingProxyType
 from typing import Any, Final
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from service.drift import (
     BACK_AFTER,
@@ -30,7 +32,8 @@ SOURCE: Final = "pipedrive"
 NOTHING: Final[Mapping[str, bool]] = MappingProxyType({})
 GONE, TURNED, NO_ENTRY, SKIPPED = DriftKind
 TITLE: Final[dict[str, Json]] = {"mapping": {"title": "job_title"}}
-STAGE: Final[dict[str, Json]] = {"mapping": {"custom": {"Stage": {"from": "label", "map": {"1": "Lead"}}}}}
+STAGE_RULE: Final[dict[str, Json]] = {"Stage": {"from": "label", "map": {"1": "Lead"}}}
+STAGE: Final[dict[str, Json]] = {"mapping": {"custom": STAGE_RULE}}
 
 
 class Watching:
@@ -93,6 +96,14 @@ def test_a_path_that_was_relied_on_and_stays_away_is_gone_and_counted_on() -> No
     assert watching.take() == {}
     assert watching.see({}).take() == {(GONE, *OF_TITLE): GONE_AFTER}
     assert watching.see({}, 2).take() == {(GONE, *OF_TITLE): 2}
+
+
+def test_a_path_is_gone_since_it_came_last() -> None:
+    """From then on there is something to replay, once the rule is mended."""
+    watching = Watching(TITLE).see(CFO, STEADY + 5).see({}, GONE_AFTER)
+    (drift,) = watching.lookout.take().drifts
+    assert drift.first_seen_at == START + timedelta(minutes=STEADY + 5)
+    assert drift.last_seen_at == START + timedelta(minutes=STEADY + 5 + GONE_AFTER)
 
 
 def test_null_and_blank_are_no_absence() -> None:
@@ -383,6 +394,28 @@ def test_what_was_not_met_for_a_week_is_over() -> None:
     assert watching.lookout.take().healed == frozenset()
     watching.minutes += FORGOTTEN_AFTER // timedelta(minutes=1)
     assert watching.see({"label": "1"}).lookout.take().healed == {Cause(SOURCE, NO_ENTRY, "custom.Stage", "label")}
+
+
+VALUES: Final = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=3),
+    lambda inner: (
+        st.lists(inner, max_size=2) | st.dictionaries(st.sampled_from(["value", "primary"]), inner, max_size=2)
+    ),
+    max_leaves=4,
+)
+RECORDS: Final = st.dictionaries(st.sampled_from(["job_title", "emails", "label"]), VALUES)
+
+
+@given(st.lists(RECORDS, max_size=60))
+def test_whatever_comes_is_taken_in_and_what_is_told_is_counted(records: list[dict[str, Json]]) -> None:
+    """It runs after the PATCH: a fault in it would be taken for one of the delivery."""
+    email: dict[str, Json] = {"from": ["emails[?primary].value", "emails[0]"], "on_error": "skip"}
+    watching = Watching({"mapping": {"title": "job_title", "email": email, "custom": STAGE_RULE}})
+    for record in records:
+        watching.see(record)
+    noticed = watching.lookout.take()
+    assert all(1 <= drift.count <= len(records) for drift in noticed.drifts)
+    assert all(one.seen <= STEADY for one in noticed.sightings)
 
 
 def test_everything_keeps_to_its_limit() -> None:

@@ -88,18 +88,11 @@ class Lookout:
             return
         self._latest = at
         for event, mapped in told:
-            if not event.live:
-                continue
-            for watch, found, over in reliance.look(event.change, mapped.traces, at):
-                path = label(watch.path.text)
-                for kind in over:
-                    self._heal(Cause(source, kind, watch.targets, path))
-                if found is not None:
-                    kind, detail, count = found
-                    self._meet(Cause(source, kind, watch.targets, path), detail, event.id, at, count=count)
-            for kind, trace in reliance.unmet(event.change, mapped.traces):
-                detail = trace.reason if kind is DriftKind.SKIPPED_ERROR else None
-                self._meet(Cause(source, kind, label(trace.target), label(trace.path or "")), detail, event.id, at)
+            if event.live:
+                self._look(source, reliance, event, mapped, at)
+                for kind, trace in reliance.unmet(event.change, mapped.traces):
+                    cause = Cause(source, kind, label(trace.target), label(trace.path or ""))
+                    self._meet(cause, trace.reason if kind is DriftKind.SKIPPED_ERROR else None, event.id, at)
 
     def take(self) -> Noticed:
         """Return what is to be written down, and take it for written. What was not met for long is over."""
@@ -143,6 +136,18 @@ class Lookout:
         unheard, self._unheard = self._unheard, []
         return [self._drift(cause) for cause in unheard if cause in self._standing]
 
+    def _look(self, source: str, reliance: Reliance, event: Event, mapped: Mapped, at: datetime) -> None:
+        for watch, found, over in reliance.look(event.change, mapped.traces, at):
+            path = label(watch.path.text)
+            for kind in over:
+                self._heal(Cause(source, kind, watch.targets, path))
+            if found is not None:
+                kind, detail, count = found
+                # What is gone is so since it came last, as far as that is known.
+                since = watch.seen_at if kind is DriftKind.PATH_GONE else None
+                cause = Cause(source, kind, watch.targets, path)
+                self._meet(cause, detail, event.id, at, count=count, since=since)
+
     def _known(self) -> dict[_Place, Sighting]:
         watched = {
             (source, path): reliance.sighting(source, path)
@@ -162,12 +167,21 @@ class Lookout:
             return standing.version == version
         return before.basis.rules.document == reliance.basis.rules.document
 
-    def _meet(self, cause: Cause, detail: str | None, event_id: int, at: datetime, *, count: int = 1) -> None:
+    def _meet(  # everything that is kept of it
+        self,
+        cause: Cause,
+        detail: str | None,
+        event_id: int,
+        at: datetime,
+        *,
+        count: int = 1,
+        since: datetime | None = None,
+    ) -> None:
         standing = self._standing.get(cause)
         if standing is None:
             if len(self._standing) >= DRIFTS_MAX:
                 return
-            standing = self._standing[cause] = _Standing(detail, at, at, self.version, event_id)
+            standing = self._standing[cause] = _Standing(detail, since or at, at, self.version, event_id)
             if cause not in self._told and len(self._told) < TOLD_MAX:
                 self._told.add(cause)
                 self._unheard.append(cause)
