@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from service.config import load
@@ -357,6 +357,7 @@ _origin = st.sampled_from([{}, {"from": "label"}, {"const": "x"}, {"concat": ["l
 _part = st.builds(lambda keys, origin: {**keys, **origin}, _keys, _origin)
 
 
+@settings(deadline=None)
 @given(
     define=st.fixed_dictionaries({"a": _part, "b": _part}),
     every=st.fixed_dictionaries({}, optional={"on_null": st.sampled_from(["skip", "clear"])}),
@@ -391,6 +392,7 @@ def test_each_key_of_a_whole_rule_is_that_of_the_highest_layer_that_has_it(
         Mapping(MappingSpec.model_validate({target: {**rule, "transform": []}}))
 
 
+@settings(deadline=None)
 @given(
     st.recursive(
         st.none() | st.booleans() | st.integers() | st.sampled_from(["a", "pipedrive", "label", "x["]),
