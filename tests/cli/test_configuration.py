@@ -118,6 +118,7 @@ def test_attributes_that_chartmogul_never_showed_are_told_once_it_has_shown_any_
         world.tell(pipedrive(101, "evt-1", real_clock(), label="2", job_title="CEO"))
         found = world.verb("check", "--json")
         assert _unseen(found) == ["Favourite colour", "Newsletter", "Region"]
+        world.process.terminate()  # it writes at any time
         before = {path: path.read_bytes() for path in (tmp_path / "data").iterdir()}
         assert _unseen(world.verb("check", "--json")) == _unseen(found)
         assert {path: path.read_bytes() for path in (tmp_path / "data").iterdir()} == before
