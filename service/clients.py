@@ -72,11 +72,8 @@ class Clients:
             readback.stop()
 
     async def close(self) -> None:
-        """Close every connection."""
-        leaving = list(self._leaving)
-        for task in leaving:
-            task.cancel()
-        await asyncio.gather(*leaving, return_exceptions=True)
+        """Close every connection, once no delivery is under way any more."""
+        await asyncio.gather(*self._leaving)
         await _close(*self.sinks.values(), *self._open)
 
     async def _close_after(self, deliveries: Collection[asyncio.Task[None]], leaving: set[ReadBack]) -> None:
