@@ -93,7 +93,8 @@ def _clock(zone: str | None) -> tzinfo:
 def _instant(value: Json, clock: tzinfo) -> datetime:
     """The instant as the clock of the zone shows it."""
     try:
-        return parse_instant(value, zone=clock).astimezone(clock)
+        instant = parse_instant(value, zone=clock)
+        return instant if clock is UTC else instant.astimezone(clock)
     except (ValueError, OverflowError):
         raise MappingError(f"found {type_name(value)} that is not a date, a time or an epoch number") from None
 

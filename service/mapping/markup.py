@@ -47,7 +47,8 @@ def plain_text(text: str) -> str:
     except ValueError:  # digits past what Python reads as a number
         raise MappingError("found text with a character reference that is too long") from None
     lines = resolved.replace("\r\n", "\n").replace("\r", "\n").split("\n")
-    return _EMPTY_LINES.sub("\n\n", "\n".join(" ".join(line.split()) for line in lines).strip())
+    tidy = "\n".join([" ".join(line.split()) for line in lines]).strip()
+    return _EMPTY_LINES.sub("\n\n", tidy) if "\n\n\n" in tidy else tidy
 
 
 def _parts(text: str) -> list[str]:
