@@ -8,7 +8,7 @@ from typing import Any, Final
 from sqlalchemy import Connection, Row, Select, exists, func, select, text, tuple_, update
 
 from service.model import DeliveryState, Shadowed
-from service.schema import SHADOW_OWES, SHADOWED, attempts, contacts, deliveries, events, links
+from service.schema import OPEN, SHADOW_OWES, SHADOWED, attempts, contacts, deliveries, events, links
 from service.store.database import Database
 from service.store.fields import pack_shadow, unpack_doubts, unpack_shadow
 from service.store.opening import CrmRecord, Opening
@@ -82,17 +82,15 @@ class Shadows:
         """Let records of live sources send once more what shadow mode left undone; return how many there were.
 
         That is a confirmed value which an older one may have landed over: a delivery in shadow mode sends nothing, and
-        so passes it on. A record that waits for a person is left alone.
+        so passes it on. A record whose delivery is open sees to it anyway; one that waits for a person is left alone.
         """
-        dead = exists().where(
-            deliveries.c.source == links.c.source,
-            deliveries.c.object_id == links.c.object_id,
-            deliveries.c.state == DeliveryState.DEAD.value,
-        )
+        its_own = (deliveries.c.source == links.c.source, deliveries.c.object_id == links.c.object_id)
+        dead = exists().where(*its_own, deliveries.c.state == DeliveryState.DEAD.value)
+        still_open = exists().where(*its_own, text(OPEN))
         asked = (
             select(links.c.account, links.c.contact_uuid, links.c.source, links.c.object_id, contacts.c.doubts)
             .join(contacts, (contacts.c.account == links.c.account) & (contacts.c.uuid == links.c.contact_uuid))
-            .where(text(SHADOW_OWES), links.c.source.in_(sorted(sources)), ~dead)
+            .where(text(SHADOW_OWES), links.c.source.in_(sorted(sources)), ~still_open, ~dead)
             .order_by(links.c.source, links.c.object_id)
             .limit(OWED_MAX)
         )
