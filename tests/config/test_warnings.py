@@ -7,6 +7,7 @@ import pytest
 
 from service.config import Config, load
 from service.config.warnings import NAMES, never_seen
+from service.operations.demo.stage import CONFIGURATION
 
 ROOT = Path(__file__).parent.parent.parent
 README = (ROOT / "README.md").read_text()
@@ -261,6 +262,11 @@ SHOWN = [
 @pytest.mark.parametrize("text", SHOWN)
 def test_no_configuration_that_is_shown_gives_a_warning(file: Path, text: str) -> None:
     file.write_text(text)
+    assert [str(one) for one in with_its_variables(file).warnings] == []
+
+
+def test_the_demo_gives_no_warning(file: Path) -> None:
+    file.write_text(CONFIGURATION)
     assert [str(one) for one in with_its_variables(file).warnings] == []
 
 

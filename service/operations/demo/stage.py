@@ -33,7 +33,7 @@ sources:
     mapping:
       phone: {transform: [{e164: GB}]}
       custom:
-        Lifecycle: {from: label, map: {"1": Lead, "2": Customer}}
+        Lifecycle: {from: label, map: {"1": Lead, "2": Customer}, default: Other}
 
   hubspot:
     preset: hubspot
