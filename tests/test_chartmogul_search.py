@@ -122,3 +122,29 @@ async def test_a_failed_search_does_not_tell_whom_it_looked_for(sandbox: Running
     async with sink(sandbox.base_url) as chartmogul:
         failure = (await chartmogul.search({"email": EMAIL})).failure
     assert failure == Outcome(OutcomeKind.REJECTED, 404, 'Can\'t find any contacts with email: "…"')
+
+
+async def test_a_contact_is_read_as_it_stands(sandbox: RunningSandbox) -> None:
+    async with sink(sandbox.base_url) as chartmogul:
+        read = await chartmogul.contact(UUID)
+    assert (read.kind, read.status) == (OutcomeKind.APPLIED, 200)
+    assert read.answer is not None
+    assert (read.answer["uuid"], read.answer["email"]) == (UUID, EMAIL)
+    assert [(one["method"], one["path"]) for one in sandbox.requests()] == [("GET", f"/v1/contacts/{UUID}")]
+
+
+async def test_a_contact_that_is_gone_or_has_no_uuid_cannot_be_read(sandbox: RunningSandbox) -> None:
+    """A path of somebody else's making is never asked for."""
+    async with sink(sandbox.base_url) as chartmogul:
+        gone = await chartmogul.contact(contact_uuid(99))
+        other = await chartmogul.contact("con_/../customers")
+    assert (gone.kind, gone.status, gone.answer) == (OutcomeKind.CONTACT_GONE, 404, None)
+    assert (other.kind, other.detail) == (OutcomeKind.REJECTED, "the contact's uuid is not one of ChartMogul's")
+    assert len(sandbox.requests()) == 1
+
+
+async def test_a_read_that_got_no_answer_changed_nothing(sandbox: RunningSandbox) -> None:
+    """Else its contact would count as in doubt."""
+    sandbox.add_faults(Fault(kind=FaultKind.STATUS, status=502, method="GET", count=1))
+    async with sink(sandbox.base_url) as chartmogul:
+        assert (await chartmogul.contact(UUID)).kind is OutcomeKind.UNREACHABLE
