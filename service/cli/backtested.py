@@ -124,7 +124,7 @@ def _examples(name: str, tally: SourceTally) -> None:
         if fate.tally.examples:
             _print(f"\n{name}: {fate.before} now, with the candidate {fate.after}")
         for example in fate.tally.examples:
-            _print(f"  event {example.event} of {example.object_id}: {example.reason or 'for its fields'}")
+            _print(f"  event {example.event} of {example.object_id}: {example.reason}")
     for target, field in sorted(tally.fields.items()):
         for difference, found in field.differences.items():
             if found.examples:

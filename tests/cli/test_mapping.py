@@ -172,6 +172,19 @@ def test_many_reasons_are_cut_short_and_a_longer_value_too(desk: Desk) -> None:
     assert out.count("'" + "A" * 58 + "… → 'B'") == 4
 
 
+def test_that_requests_are_read_anew_is_told_and_values_of_any_type_are_shown(desk: Desk) -> None:
+    candidate = CONFIGURATION.replace("values: contact", "values: contact.more").replace(
+        "Favourite colour: favourite_colour", "Favourite colour: {const: 7}"
+    )
+    desk.log(change("hd-1", "7", object_type="contact", values={"first_name": "Ana"}), source="helpdesk")
+    ended = desk.verb("backtest", "--config", desk.candidate(candidate))
+    assert "  its requests are read anew, for preset or parse differ\n" in ended.out
+    assert "  1 sent now, with the candidate unreadable: malformed: " in ended.out
+    assert "nothing → 7   by const" in ended.out
+    quiet = desk.verb("backtest", "--config", "new.yaml", "--examples", "0")
+    assert (quiet.code, "event 1 of" in quiet.out) == (3, False)
+
+
 def test_what_is_looked_at_can_be_chosen(desk: Desk) -> None:
     candidate = desk.candidate(UPPER)
 

@@ -5,14 +5,14 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from sqlalchemy import ScalarSelect, select, update
+from sqlalchemy import update
 
-from service.model import Arrival, Change, InboundRequest, Json
+from service.model import Json
 from service.operations.backtest import Difference
 from service.operations.backtest.sides import Fate, Sides, make
 from service.operations.backtest.tally import OTHER_REASONS, REASONS_MAX
 from service.operations.masking import masked
-from service.schema import events, requests
+from service.schema import events
 from service.store import Store
 from tests.support.backtest import (
     KEPT_OUT,
@@ -26,7 +26,7 @@ from tests.support.backtest import (
     with_rule,
 )
 from tests.support.clock import Clock
-from tests.support.log import arrival, by_hand, change, claim_one, finish, receive
+from tests.support.log import by_hand, claim_one, finish, receive
 
 pytestmark = pytest.mark.anyio
 
@@ -254,93 +254,6 @@ async def test_against_then_each_change_is_held_against_the_rules_that_mapped_it
     assert (found(report, "title"), tally.same_rules, tally.unstamped) == ({"sent differently": 1}, 1, 2)
     assert fates(report) == {("ignored", "sent"): 1}, "that was kept out then, and would be let in"
     assert (tally.events, tally.differ) == (5, 2)
-
-
-HELPDESK = """\
-sources:
-  helpdesk:
-    preset: generic
-    auth: {verify: {scheme: token, token: "${HELPDESK_SECRET}", header: X-Token}}
-    parse: {format: json, event_id: id, object_id: contact.id, occurred_at: at, values: contact}
-    resolve: [link, {email: email}]
-    mapping: {first_name: first_name, title: title}
-"""
-
-
-def ticket(number: int, body: bytes | None = None) -> Arrival:
-    """A request of a helpdesk with one contact in it, as it was parsed by the configuration above."""
-    document = (
-        b'{"id": "t-%d", "at": "2026-03-02T09:00:00Z", "contact": {"id": 7, "first_name": "Amara"}, "team": "NW"}'
-    )
-    url = "https://hooks.northwind.example/webhooks/helpdesk"
-    request = InboundRequest("POST", url, {"content-type": "application/json"}, body or document % number)
-    logged = change(f"t-{number}", "7", object_type="contact", values={"id": 7, "first_name": "Amara"})
-    return arrival(logged, at=Clock()(), source="helpdesk", request=request)
-
-
-async def test_another_way_of_reading_is_tried_on_the_kept_requests(house: House) -> None:
-    """``values`` moves to the whole document, so that the team can be mapped."""
-
-    async def tickets(store: Store, clock: Clock) -> None:
-        del clock
-        for number in (1, 2, 3):
-            await store.intake.append(ticket(number))
-        await store.intake.append(ticket(4, b'{"id": "t-4"}'))
-        await store.intake.append(ticket(5, b'{"id": "t-9", "contact": {"id": 7, "first_name": "Amara"}}'))
-        await by_hand(store, update(requests).where(requests.c.id == _request_of(3)).values(raw=None))
-
-    candidate = (
-        HELPDESK.replace(", values: contact", "")
-        .replace("title: title", "title: team")
-        .replace("first_name: first_name", "first_name: contact.first_name")
-    )
-    await house.fill(tickets)
-    report = await house.backtest(candidate, present=HELPDESK)
-    tally = report.sources["helpdesk"]
-    assert (tally.parsed_again, tally.request_gone, tally.events) == (True, 1, 5)
-    assert found(report, "title", "helpdesk") == {"newly set": 2}
-    assert fates(report, "helpdesk") == {("sent", "unreadable"): 1}
-    (unread,) = tally.fates[Fate.SENT, Fate.UNREADABLE].tally.reasons
-    assert unread.startswith("malformed: ")
-
-
-def _request_of(event_id: int) -> ScalarSelect[int]:
-    return select(events.c.request_id).where(events.c.id == event_id).scalar_subquery()
-
-
-HUBSPOT = """\
-sources:
-  hubspot:
-    preset: hubspot
-    auth: {secret: "${HUBSPOT_SECRET}"}
-    read_back: {token: "${HUBSPOT_SECRET}"}
-    mapping: {first_name: firstname, title: jobtitle, phone: phone}
-"""
-
-
-def property_change(number: int, **values: Json) -> Change:
-    """A property of a person, as HubSpot tells it, and not what else changed."""
-    return change(f"hs-{number}", str(number), object_type="contact", values=values, thin=True)
-
-
-async def test_fields_of_a_record_that_would_be_read_back_are_not_judged(house: House) -> None:
-    """Neither what the event does not say, nor therefore whether there is anything to send in the end."""
-    await house.log(property_change(1, jobtitle="CFO"), property_change(2, phone="1"), source="hubspot")
-    candidate = HUBSPOT.replace("title: jobtitle", "title: {from: jobtitle, transform: [lower]}, twitter: handle")
-    report = await house.backtest(candidate, present=HUBSPOT)
-    tally = report.sources["hubspot"]
-    assert (found(report, "title", "hubspot"), fates(report, "hubspot")) == ({"sent differently": 1}, {})
-    assert (tally.would_read, tally.fields["title"].unjudged, tally.fields["twitter"].unjudged) == (2, 1, 2)
-    filtered = HUBSPOT.replace("    mapping", "    when: {field: country, equals: GB}\n    mapping")
-    hidden = (await house.backtest(filtered, present=HUBSPOT)).sources["hubspot"]
-    assert (hidden.would_read, hidden.differ, fates(report, "hubspot")) == (2, 0, {})
-
-
-async def test_without_read_back_a_thin_change_is_judged_as_it_is(house: House) -> None:
-    await house.log(property_change(1, jobtitle="CFO"), source="hubspot")
-    alone = HUBSPOT.replace('    read_back: {token: "${HUBSPOT_SECRET}"}\n', "")
-    report = await house.backtest(alone.replace("title: jobtitle", "title: false"), present=alone)
-    assert (fates(report, "hubspot"), report.sources["hubspot"].would_read) == ({("sent", "nothing to send"): 1}, 0)
 
 
 async def test_reasons_are_counted_apart_only_up_to_a_bound(house: House) -> None:

@@ -8,7 +8,7 @@ from service.model import Json
 from service.operations.suggest.findings import enum_values, findings_of, told
 from service.operations.suggest.places import DEPTH_MAX, places
 from service.operations.suggest.shapes import Kind, kind_of
-from service.operations.suggest.survey import PATHS_MAX, Seen, Survey
+from service.operations.suggest.survey import PATHS_MAX, REGIONS_ASKED, Seen, Survey
 from service.paths import Path as RecordPath
 from tests.support.log import change
 from tests.support.suggest import AMARA, custom, rules_of, survey_of, uncommented, written
@@ -171,3 +171,8 @@ def test_of_each_record_its_newest_word_counts_once() -> None:
     survey.add(change("other", "2", values={"name": "Grace"}))
     assert {path: seen.records for path, seen in survey.seen.items()} == {"email": 1, "name": 2, "city": 1}
     assert (survey.records, survey.changes) == (2, 5)
+
+
+def test_the_region_is_looked_up_of_the_first_numbers_alone() -> None:
+    seen = stages(*(f"+44 20 7946 {number:04d}" for number in range(REGIONS_ASKED + 5)), "+1 415 555 0132")
+    assert (seen.numbers_with_plus, seen.regions) == (REGIONS_ASKED + 6, {"GB"})
