@@ -2,7 +2,8 @@
 
 ``variables`` gathers named values, ``settings`` checks those of the environment, ``yaml_file`` reads the configuration
 file with every position, ``layers`` makes each rule whole, from what its preset, its source and ``definitions`` give,
-``file`` says what may stand there then, ``faults`` tells what does not fit, ``reading`` and ``environment`` bring both
+``file`` says what may stand there then, ``faults`` tells what does not fit and ``warnings`` what is worth a second
+look, ``reading`` and ``environment`` bring both
 together, and ``loading`` returns values or one ConfigError with every fault.
 """
 
