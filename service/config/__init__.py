@@ -4,7 +4,8 @@
 file with every position, ``layers`` makes each rule whole, from what its preset, its source and ``definitions`` give,
 ``file`` says what may stand there then, ``faults`` tells what does not fit and ``warnings`` what is worth a second
 look, ``reading`` and ``environment`` bring both
-together, and ``loading`` returns values or one ConfigError with every fault.
+together, ``loading`` returns values or one ConfigError with every fault, and ``origin`` says whether anything changed
+where they came from.
 """
 
 from service.config.loading import Config, load, load_settings

@@ -101,6 +101,18 @@ def test_a_configuration_is_read_again_with_the_settings_of_the_start(files: Pat
     assert changed_settings(before) == ("LOG_LEVEL", "PAYLOAD_DAYS")
 
 
+def test_a_definition_that_changes_is_a_change_of_the_sources_that_use_it(files: Path) -> None:
+    """And a new version: it maps otherwise."""
+    defined = "define:\n  tidy: {transform: [trim]}\n" + SECRETLY.replace(
+        "{from: job_title, transform: [trim]}", "{from: job_title, use: tidy}"
+    )
+    before = started(files, defined)
+    (files / "config.yaml").write_text(defined.replace("[trim]", "[trim, upper]"))
+    now = read_again(before)
+    assert now.version != before.version
+    assert {name for name in now.digests if now.digests[name] != before.digests[name]} == {"pipedrive"}
+
+
 def test_settings_that_are_wrong_now_are_faults_and_no_changes(files: Path) -> None:
     before = started(files)
     (files / ".env").write_text("PAYLOAD_DAYS=soon\n")
