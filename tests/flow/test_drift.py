@@ -1,7 +1,7 @@
 """A CRM that changes under a mapping is told of: on health, and in the log once; and never by anybody's value."""
 
 import json
-from collections.abc import MutableMapping, Sequence
+from collections.abc import Iterable, MutableMapping, Sequence
 from datetime import timedelta
 from pathlib import Path
 from typing import Any, Final
@@ -10,15 +10,20 @@ import pytest
 from sqlalchemy import text
 from structlog.testing import capture_logs
 
-from service.drift import BACK_AFTER, FORGOTTEN_AFTER, GONE_AFTER, STEADY
+from service.drift import BACK_AFTER, FORGOTTEN_AFTER, GONE_AFTER, GONE_AFTER_LEFT_OUT, STEADY
+from service.main import real_clock
 from service.sandbox import Fault, FaultKind
 from service.store.replay import Selection
 from tests.flow.steps import T0, Started, later, replay
+from tests.readback.held import HELD
+from tests.support.apis.base import ApiAnswer, ApiRequest
+from tests.support.apis.hubspot import Api
+from tests.support.apis.server import serving
 from tests.support.canary import CANARY, holds_canary
 from tests.support.sandbox import RunningSandbox
 from tests.support.service import Running, Shifted
 from tests.support.wait import eventually
-from tests.support.webhooks import CONFIGURATION, Webhook, pipedrive
+from tests.support.webhooks import CONFIGURATION, HUBSPOT_SECRET, Webhook, hubspot, hubspot_event, pipedrive
 
 pytestmark = pytest.mark.anyio
 
@@ -113,6 +118,49 @@ async def test_every_other_kind_is_told_of_without_any_value(start: Started, ama
     assert CANARY not in json.dumps([health, lines], default=str)
     assert kept, "or this would show nothing"
     assert not [place for place in kept if place.startswith(("drifts.", "sightings."))]
+
+
+class Hiding(Api):
+    """HubSpot's API, which passes over the names of properties that are none any more."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.hidden = ""
+
+    def answer(self, request: ApiRequest) -> ApiAnswer:
+        """Answer without what is hidden."""
+        for record in self.records.values():
+            record["properties"].setdefault("jobtitle", CANARY)
+        given = super().answer(request)
+        for record in given.document.get("results", ()):
+            record["properties"].pop(self.hidden, None)
+        return given
+
+
+async def test_a_property_that_the_records_read_back_have_no_more_is_told_of(start: Started) -> None:
+    """The events themselves name one property each: what they lack says nothing."""
+    api = Hiding()
+    api.records = {str(number): HELD["hubspot"].record(str(number)) for number in range(100)}
+    with serving(api) as served:
+        source = {
+            "preset": "hubspot",
+            "auth": {"secret": HUBSPOT_SECRET},
+            "read_back": {**api.credentials, "base_url": served.base_url},
+            "resolve": [{"email": "email"}],
+            "on_unknown": "skip",
+            "preset_mapping": False,
+            "mapping": {"first_name": "firstname", "title": "jobtitle"},
+        }
+        async with start(json.dumps({"sources": {"hubspot": source}})) as service:
+            await sent(service, hubspot(events(range(STEADY), first=1), real_clock()))
+            api.hidden = "jobtitle"
+            await sent(service, hubspot(events(range(GONE_AFTER_LEFT_OUT), first=1001), real_clock()))
+            await told(service, f"jobtitle (for title) does not come any more, {GONE_AFTER_LEFT_OUT} records since")
+
+
+def events(people: Iterable[int], *, first: int) -> list[dict[str, Any]]:
+    """A change of each person's first name, numbered on."""
+    return [hubspot_event(one, "firstname", "Amara", T0, number=first + one) for one in people]
 
 
 async def test_an_event_that_is_tried_again_counts_once(
