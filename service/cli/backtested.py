@@ -129,15 +129,16 @@ def _examples(name: str, tally: SourceTally) -> None:
         for difference, found in field.differences.items():
             if found.examples:
                 _print(f"\n{name}: {target} {difference} ({found.count}){_reasons(found)}")
-            for line in _lines(found.examples):
+            for line in _lines(difference, found.examples):
                 _print(line)
 
 
-def _lines(examples: list[Example]) -> Iterator[str]:
+def _lines(difference: Difference, examples: list[Example]) -> Iterator[str]:
     for example in examples:
         by = f"   by {example.rule}" if example.rule else ""
         why = f"   {example.reason}" if example.reason else ""
-        old, new = _shown(example.old), _shown(example.new)
+        old = "failed" if difference is Difference.MENDED else _shown(example.old)
+        new = {Difference.FAILS: "fails", Difference.CLEARED: "cleared"}.get(difference) or _shown(example.new)
         yield f"  event {example.event} of {example.object_id}: {old} → {new}{by}{why}"
 
 

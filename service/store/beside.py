@@ -53,9 +53,8 @@ class Beside:
 
     def _read(self, transaction: Callable[[Connection], T]) -> T:
         if not self._path.is_file():
-            raise StoreUnavailable(
-                f"there is no log at {self._path}", hint="`serve` makes it; DATA_DIR says where it is"
-            )
+            hint = "`serve` makes it; DATA_DIR or DATABASE_URL says where it is"
+            raise StoreUnavailable(f"there is no log at {self._path}", hint=hint)
         with self._engine.begin() as connection:
             return transaction(connection)
 

@@ -185,6 +185,25 @@ def test_that_requests_are_read_anew_is_told_and_values_of_any_type_are_shown(de
     assert (quiet.code, "event 1 of" in quiet.out) == (3, False)
 
 
+ENDS = {
+    "{from: job_title, transform: [to_int]}": "'Treasury lead of Northwind' → fails   by job_title   to_int: ",
+    "{from: last_name, on_blank: clear}": "'Treasury lead of Northwind' → cleared   by last_name   ",
+    "{from: nothing}": "'Treasury lead of Northwind' → nothing   by nothing   missing",
+}
+
+
+@pytest.mark.parametrize("rule", ENDS)
+def test_an_example_says_how_the_new_value_ends(rule: str, desk: Desk) -> None:
+    desk.log(person(9, job_title=LONG, last_name=""))
+    candidate = desk.candidate(CONFIGURATION.replace(TITLE, f"title: {rule}", 1))
+    assert ENDS[rule] in desk.verb("backtest", "--config", candidate, "--examples", "9").out
+    (desk.directory / "config.yaml").write_text(
+        CONFIGURATION.replace(TITLE, "title: {from: job_title, transform: [to_int]}")
+    )
+    back = desk.verb("backtest", "--config", desk.candidate(CONFIGURATION)).out
+    assert "event 1 of 4711: failed → 'CFO'   by job_title | trim   to_int: " in back
+
+
 def test_what_is_looked_at_can_be_chosen(desk: Desk) -> None:
     candidate = desk.candidate(UPPER)
 
