@@ -78,11 +78,7 @@ def go_with(ended: Sequence[Disposition], mapped: Sequence[tuple[Event, Mapped]]
 def would_stand(planned: Plan, known: Known, *, now: datetime) -> dict[str, Shadowed]:
     """Return what a plan would have left in the contact: what it would have sent, and what it would have kept."""
     before = _winners(known)
-    kept = {
-        name: Shadowed(one.value, one.order, one.event_id, before[name].at if name in before else now, one.rule, sent)
-        for name, one in planned.kept.items()
-        for sent in (name in before and before[name].sent,)
-    }
+    kept = {name: _kept(one, before.get(name), now) for name, one in planned.kept.items()}
     sent = {name: Shadowed(one.value, one.order, one.event_id, now, one.rule) for name, one in planned.send.items()}
     return kept | sent
 
@@ -100,6 +96,12 @@ def _winners(known: Known) -> dict[str, Shadowed]:
         for name, one in (known.shadow or {}).items()
         if (before := known.fields.get(name)) is None or before.event_id is None or before.order < one.order
     }
+
+
+def _kept(kept: Confirmed, before: Shadowed | None, now: datetime) -> Shadowed:
+    """Let the order of a value that would be there already move on; when it would have been sent, if at all, stays."""
+    at, sent = (now, False) if before is None else (before.at, before.sent)
+    return Shadowed(kept.value, kept.order, kept.event_id, at, kept.rule, sent=sent)
 
 
 def _as_confirmed(winners: Mapping[str, Shadowed], known: Known) -> dict[str, Confirmed]:
