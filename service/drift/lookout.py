@@ -42,7 +42,7 @@ class Lookout:
     def __init__(self) -> None:
         self.version: str | None = None
         self._reliances: dict[str, Reliance] = {}
-        self._kept: dict[_Place, Sighting] = {}
+        self._kept: tuple[Sighting, ...] = ()
         self._standing: dict[Cause, _Standing] = {}
         self._met: set[Cause] = set()
         self._healed: set[Cause] = set()
@@ -53,7 +53,7 @@ class Lookout:
 
     def restore(self, sightings: Iterable[Sighting], drifts: Iterable[Drift]) -> None:
         """Go on from what a former life wrote down. To be called before the first ``follow``."""
-        self._kept = {(one.source, one.path): one for one in sightings}
+        self._kept = tuple(sightings)
         self._standing = {
             one.cause: _Standing(one.detail, one.first_seen_at, one.last_seen_at, one.config_version, one.event_id)
             for one in drifts
@@ -62,23 +62,23 @@ class Lookout:
     def follow(self, version: str, bases: Mapping[str, Basis]) -> None:
         """Look by these rules from now on: what they do not ask for is forgotten, and what they may mend is over."""
         before, known = self._reliances, self._known()
-        unwritten = {(source, path) for source, reliance in before.items() for path in reliance.changed}
         turned = {(cause.source, cause.path) for cause in self._standing if cause.kind is DriftKind.TYPE_CHANGED}
         self._reliances = {
             name: Reliance(
                 basis,
-                known={path: sighting for (source, path), sighting in known.items() if source == name},
+                known=known.get(name, {}),
                 turned={path for source, path in turned if source == name},
-                changed={path for source, path in unwritten if source == name},
+                changed=before[name].changed if name in before else (),
             )
             for name, basis in bases.items()
         }
         for cause, standing in list(self._standing.items()):
             if not self._may_stand(cause, standing, version, before.get(cause.source)):
                 self._heal(cause)
-        read = {(source, path) for source, reliance in self._reliances.items() for path in reliance.watches}
-        self._forgotten |= known.keys() - read
-        self._kept = {}
+        for source, paths in known.items():
+            read = self._reliances[source].watches if source in self._reliances else {}
+            self._forgotten |= {(source, path) for path in paths if path not in read}
+        self._kept = ()
         self.version = version
 
     def observe(self, source: str, told: Iterable[tuple[Event, Mapped]], *, at: datetime) -> None:
@@ -148,13 +148,15 @@ class Lookout:
                 cause = Cause(source, kind, watch.targets, path)
                 self._meet(cause, detail, event.id, at, count=count, since=since)
 
-    def _known(self) -> dict[_Place, Sighting]:
-        watched = {
-            (source, path): reliance.sighting(source, path)
-            for source, reliance in self._reliances.items()
-            for path in reliance.watches
-        }
-        return self._kept | watched
+    def _known(self) -> dict[str, dict[str, Sighting]]:
+        """Return what is known of paths so far, by source and path."""
+        known: dict[str, dict[str, Sighting]] = {}
+        for sighting in self._kept:
+            known.setdefault(sighting.source, {})[sighting.path] = sighting
+        for source, reliance in self._reliances.items():
+            for path in reliance.watches:
+                known.setdefault(source, {})[path] = reliance.sighting(source, path)
+        return known
 
     def _may_stand(self, cause: Cause, standing: _Standing, version: str, before: Reliance | None) -> bool:
         """Say whether a drift may still be one by the rules that are followed from now on."""

@@ -12,7 +12,8 @@ from structlog.testing import capture_logs
 
 from service.drift import BACK_AFTER, FORGOTTEN_AFTER, GONE_AFTER, GONE_AFTER_LEFT_OUT, STEADY
 from service.main import real_clock
-from service.sandbox import Fault, FaultKind
+from service.sandbox import Fault, FaultKind, Settings
+from service.sandbox.settings import UNLIMITED
 from service.store.replay import Selection
 from tests.flow.steps import T0, Started, later, replay
 from tests.readback.held import HELD
@@ -195,6 +196,20 @@ async def test_other_rules_begin_afresh(start: Started, tmp_path: Path, amara: P
         await service.service.reload.now()
         await told(service)
         await sent(service, *amara.changes(1, label="4"))
+        await told(service, "no entry for a value of label, 1 event since")
+
+
+async def test_what_is_under_way_by_other_rules_does_not_count(
+    start: Started, sandbox: RunningSandbox, tmp_path: Path, amara: Person
+) -> None:
+    sandbox.configure(Settings(limits=UNLIMITED, latency_ms=300))
+    async with start(WEAK) as service:
+        await service.accepted(*amara.changes(1, label="9"))
+        await eventually(lambda: bool(sandbox.requests()))
+        (tmp_path / "config.yaml").write_text(MORE, encoding="utf-8")
+        await service.service.reload.now()
+        await service.settled()
+        await sent(service, *amara.changes(1, label="9"))
         await told(service, "no entry for a value of label, 1 event since")
 
 
