@@ -111,6 +111,7 @@ def _summary(loaded: Any, warnings: Any, tried: Any, *, well: bool) -> dict[str,
         name: {
             "preset": one.source.preset,
             "account": one.account,
+            "deliver": one.deliver.value,
             "url": url and f"{url}/webhooks/{name}",
             "verified": one.source.auth is not None,
             "targets": sorted(one.rules.mapping.targets),
@@ -129,7 +130,8 @@ def _tell(loaded: Any, *, brief: bool) -> None:  # noqa: ANN401  # as above
     sys.stdout.write(f"ok, version {loaded.version}\n")
     for name, one in () if brief else loaded.sources.items():
         proof = "" if one.source.auth is not None else ", UNAUTHENTICATED"
-        sys.stdout.write(f"  {name}: {one.source.preset}, account {one.account}{proof}\n")
+        shadow = ", in shadow mode: nothing is sent" if one.deliver.value == "shadow" else ""
+        sys.stdout.write(f"  {name}: {one.source.preset}, account {one.account}{proof}{shadow}\n")
         sys.stdout.write(f"    POST {url}/webhooks/{name}\n" if url else "")
         rules = effective_rules(one)
         width = max(len(rule.target) for rule in rules)

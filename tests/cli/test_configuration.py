@@ -47,6 +47,15 @@ def test_an_open_door_is_named(here: Verb) -> None:
     assert here("check", "--json", configuration=open_door).json["sources"]["pipedrive"]["verified"] is False
 
 
+def test_check_says_which_source_sends_nothing(here: Verb) -> None:
+    """Whoever tries one beside the real thing must not take it for live, nor the other way round."""
+    watched = CONFIGURATION.replace("    preset: pipedrive\n", "    preset: pipedrive\n    deliver: shadow\n")
+    told = here("check", configuration=watched).out
+    assert "  pipedrive: pipedrive, account default, in shadow mode: nothing is sent\n" in told
+    sources = here("check", "--json", configuration=watched).json["sources"]
+    assert [sources[name]["deliver"] for name in ("pipedrive", "hubspot")] == ["shadow", "live"]
+
+
 def test_the_mapping_in_force_is_shown_field_by_field(here: Verb) -> None:
     """With the preset's own rules: what goes out is not what stands in the file alone."""
     lines = [line[4:].split("  ") for line in here("check", configuration=LAYERED).out.splitlines()]
