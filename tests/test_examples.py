@@ -144,7 +144,7 @@ async def post(service: Running, example: str, sent: Sent, secret: str) -> httpx
 
 
 def test_every_example_is_tried_and_is_in_the_list() -> None:
-    assert {path.stem for path in EXAMPLES.glob("*")} == set(PROOFS)
+    assert {path.stem for path in EXAMPLES.iterdir() if path.is_file()} == set(PROOFS)
     assert set(re.findall(r"\.\./examples/([a-z-]+)\.yaml", DESCRIPTION)) == set(PROOFS)
 
 
