@@ -13,7 +13,9 @@ from service.mapping.values import MappingError, join_texts, scalar_text, type_n
 from service.model import Json
 
 STEPS_MAX: Final = 100_000
-"""Steps of an evaluation: the nodes visited, and the items of each list or object that comes up on the way."""
+"""Steps of an evaluation: the nodes visited, and the items and text of what comes up on the way."""
+_TEXT_OF_A_STEP: Final = 64
+"""Characters of text that count as one step."""
 
 _TEXT: Final[dict[str, Any]] = {"types": ["string"]}
 _TYPES: Final = {
@@ -75,10 +77,16 @@ class _Metered(TreeInterpreter):
 
     def visit(self, node: Any, *args: Any, **kwargs: Any) -> Any:  # noqa: ANN401  # as the library has it
         made = super().visit(node, *args, **kwargs)
-        self._left -= 1 + len(made) if isinstance(made, list | dict) else 1
+        self._left -= 1 + _length(made)
         if self._left < 0:
             raise MappingError(f"takes more than {STEPS_MAX} steps; let from pick a smaller part, or ask for less")
         return made
+
+
+def _length(made: Any) -> int:  # noqa: ANN401  # as above
+    if isinstance(made, str):
+        return len(made) // _TEXT_OF_A_STEP
+    return len(made) if isinstance(made, list | dict) else 0
 
 
 def evaluate(tree: Any, value: Json) -> Any:  # noqa: ANN401  # a node as the library has it; what it makes

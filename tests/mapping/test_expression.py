@@ -258,5 +258,18 @@ def test_what_an_expression_may_do_is_counted(text: str) -> None:
         jmespath(text)([[number] for number in range(40_000)] if "map" in text else list(range(60_000)))
 
 
+@pytest.mark.parametrize("call", ["reverse(@)", "to_number(@)", "length(@)"])
+def test_what_an_expression_goes_through_of_long_text_is_counted_too(call: str) -> None:
+    """Each call goes through the whole text, and some make another as long."""
+    text = f"[{', '.join(['@'] * 18)}][*].[{', '.join([call] * 15)}] | length(@)"
+    with pytest.raises(MappingError, match=f"more than {STEPS_MAX} steps"):
+        jmespath(checked(text))("1" * (INPUT_MAX - 1))
+
+
+def test_one_long_text_may_be_looked_at_a_few_times() -> None:
+    value = {"notes": "Met Amara Okafor. " * (INPUT_MAX // 20)}
+    assert jmespath(checked("contains(notes, 'Okafor') && starts_with(notes, 'Met') && length(notes)"))(value) > 0
+
+
 def test_the_limits_are_those_of_the_guard() -> None:
     assert (EXPRESSION_MAX, NODES_MAX, INPUT_MAX) == (512, 60, 262_144)
