@@ -48,7 +48,8 @@ class Settled:
     """The events of a delivery after mapping: those to send, and those that ended on the way.
 
     ``record`` is the newest change with the whole record, where that was read. ``told`` are all events that were
-    mapped, whatever came of it, each with the change that it was mapped as.
+    mapped, whatever came of it, each with the change that it was mapped as; and those that the filter left out, with
+    no trace.
     """
 
     mapped: tuple[tuple[Event, Mapped], ...] = ()
@@ -178,7 +179,7 @@ def _one(rules: Rules, event: Event, past: Versions) -> Settled:
     if isinstance(chosen, str):
         return _unreplayable(event, chosen)
     if chosen.when is not None and not chosen.when.holds(event.change):
-        return _end(event, EventState.IGNORED, FILTERED)
+        return _left_out([event])
     return _told(event, event.change, chosen.mapping)
 
 
@@ -206,6 +207,12 @@ def _told(event: Event, change: Change, mapping: RuleSet) -> Settled:
 
 def _end(event: Event, state: EventState, reason: str) -> Settled:
     return Settled(ended=(Disposition(event.id, state, reason),))
+
+
+def _left_out(events: Sequence[Event]) -> Settled:
+    """End events that the filter does not let through; the last of them speaks for the record."""
+    ended = tuple(Disposition(event.id, EventState.IGNORED, FILTERED) for event in events)
+    return Settled(ended=ended, told=((events[-1], Mapped({})),))
 
 
 def _over(rules: Rules, events: Sequence[Event], reading: Reading, past: Versions) -> Settled:
@@ -237,20 +244,21 @@ def _carried(rules: Rules, ordered: Sequence[Event], layers: Sequence[_Layer], p
     if isinstance(chosen, str):
         return Settled(ended=tuple(end for event in ordered for end in _unreplayable(event, chosen).ended))
     through: list[Event] = []
-    filtered: list[Disposition] = []
+    filtered: list[Event] = []
     for event in ordered:
         whole = replace(event, change=replace(event.change, values=layers[-1].values, thin=False))
         if chosen.when is None or chosen.when.holds(whole.change):
             through.append(whole)
         else:
-            filtered += _end(event, EventState.IGNORED, FILTERED).ended
+            filtered.append(whole)
     if not through:
-        return Settled(ended=tuple(filtered))
+        return _left_out(filtered)
     carrier = replace(through[-1], change=replace(through[-1].change, changed_fields=_changed(through)))
     told = _told(carrier, carrier.change, chosen.mapping)
     keys = _keys(chosen, carrier.change, layers)
     mapped = tuple((event, replace(result, order_keys=keys)) for event, result in told.mapped)
-    ended = (*told.ended, *(_like(told, carrier, event) for event in through[:-1]), *filtered)
+    left_out = _left_out(filtered).ended if filtered else ()
+    ended = (*told.ended, *(_like(told, carrier, event) for event in through[:-1]), *left_out)
     return Settled(mapped, ended, told=told.told)
 
 

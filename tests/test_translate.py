@@ -232,7 +232,7 @@ def test_every_event_that_was_mapped_is_told_of_with_its_traces_whatever_came_of
         event(6, action=Action.DELETED, merged_into="992"),
     ]
     settled = translate(rules, events)
-    assert told(settled) == [(5, ["set"]), (1, ["set"]), (2, ["fail"]), (3, ["skip"])]
+    assert told(settled) == [(5, ["set"]), (1, ["set"]), (2, ["fail"]), (3, ["skip"]), (4, [])], "4 is filtered out"
     assert {one.id for one, _ in settled.mapped} == {1, 5}
 
 
@@ -243,6 +243,15 @@ def test_a_record_that_was_read_is_told_of_once_and_as_it_was_read(stage: str, r
     assert told(settled) == [(2, [result])]
     change = settled.told[0][0].change
     assert (change.values, change.thin) == ({"stage": stage, "city": "Lagos"}, False)
+
+
+@pytest.mark.parametrize(("kind", "expected"), [("lead", [(2, [])]), ("person", [(2, ["set"])])])
+def test_a_record_that_the_filter_leaves_out_is_told_of_once(kind: str, expected: list[tuple[int, list[str]]]) -> None:
+    when: dict[str, Json] = {"field": "kind", "equals": "person"}
+    rules = Rules.parse({"mapping": {"title": "jobtitle"}, "when": when})
+    settled = translate(rules, [event(1), event(2, at=1)], read=record({"kind": kind, "jobtitle": "CFO"}))
+    assert told(settled) == expected
+    assert settled.told[0][0].change.values == {"kind": kind, "jobtitle": "CFO"}
 
 
 ORIGIN: dict[str, Json] = {"not": {"field": "$event.origin", "equals": "IMPORT"}}

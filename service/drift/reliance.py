@@ -59,6 +59,8 @@ class Reliance:
         }
         alone = _read_alone(basis.rules.mapping)
         self._rounds = [(watch, alone.get(path)) for path, watch in self.watches.items()]
+        asked = () if basis.rules.when is None else {path.text for path in basis.rules.when.paths}
+        self._asked = [(watch, None) for path, watch in self.watches.items() if path in asked]
         self.changed = {path for path in changed if path in self.watches}
         self._tables = _tables(basis.rules.mapping)
         self._tables_of_deletions = _tables(basis.rules.deleted)
@@ -76,12 +78,13 @@ class Reliance:
         """Look at every path of a change, and return what is worth telling.
 
         A thin change proves nothing by what it lacks, and a deletion has no record at all. What the rules have read
-        already, as their traces tell, is not read again.
+        already, as their traces tell, is not read again; without traces the filter left the change out, and only what
+        that asks for is looked at.
         """
         if change.action is Action.DELETED or (change.thin and self.basis.reads_back):
             return []
         told: list[Sight] = []
-        for watch, traced in self._rounds:
+        for watch, traced in self._rounds if traces else self._asked:
             trace = None if traced is None else traces[traced]
             value = watch.path.read(change) if trace is None or trace.path is None else trace.raw
             if watch.steady is not None:  # as nearly always: there is nothing to tell

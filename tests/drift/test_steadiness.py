@@ -108,6 +108,13 @@ def test_one_path_is_one_cause_whatever_reads_it() -> None:
     assert watching.take() == {(GONE, "title, custom.Person, when", "job_title"): GONE_AFTER}
 
 
+def test_a_path_that_the_filter_asks_for_is_looked_at_where_it_leaves_out_what_comes() -> None:
+    """Once it is renamed, nothing is let through any more, and nothing fails."""
+    rules: dict[str, Json] = {**TITLE, "when": {"field": "kind", "equals": "customer"}}
+    watching = Watching(rules).see({**CFO, "kind": "customer"}, STEADY).see({"type": "customer"}, GONE_AFTER)
+    assert watching.take() == {(GONE, "when", "kind"): GONE_AFTER}, "what is left out says nothing of its title"
+
+
 def test_a_value_of_another_type_is_told_with_both_types_and_no_value() -> None:
     watching = Watching(TITLE).see(CFO, STEADY).see({"job_title": ["CFO", "canary"]})
     (drift,) = watching.lookout.take().drifts

@@ -41,7 +41,8 @@ class Watching:
     def show(self, one: Event, source: str = SOURCE) -> None:
         """Let one change end."""
         rules = self.rules.deleted if one.change.action is Action.DELETED else self.rules.mapping
-        mapped = Mapped({}) if rules is None else rules.apply(one.change)
+        left_out = self.rules.when is not None and not self.rules.when.holds(one.change)
+        mapped = Mapped({}) if rules is None or left_out else rules.apply(one.change)
         self.lookout.observe(source, [(one, mapped)], at=START + timedelta(minutes=self.minutes))
 
     def take(self) -> dict[tuple[DriftKind, str, str], int]:

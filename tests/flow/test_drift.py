@@ -94,6 +94,14 @@ async def test_a_field_that_the_crm_renames_is_told_of_until_it_is_back(either: 
     assert (line["source"], line["log_level"], "explain" in line["hint"]) == ("pipedrive", "warning", True)
 
 
+async def test_a_field_that_the_filter_asks_for_is_told_of_once_it_is_renamed(start: Started, amara: Person) -> None:
+    """From then on every change is left out, and nothing else would say so."""
+    only = "    when: {field: kind, equals: customer}\n    mapping:"
+    async with start(WEAK.replace("    mapping:", only, 1)) as service:
+        await sent(service, *amara.changes(STEADY, kind="customer"), *amara.changes(GONE_AFTER, sort="customer"))
+        await told(service, f"kind (for when) does not come any more, {GONE_AFTER} records since")
+
+
 async def test_every_other_kind_is_told_of_without_any_value(start: Started, amara: Person) -> None:
     plain = {"label": "1", "job_title": CANARY, "phones": [{"primary": True, "value": "020 7946 0018"}]}
     bad = [{"primary": True, "value": f"call {CANARY}"}]
