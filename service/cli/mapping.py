@@ -115,7 +115,7 @@ def backtest(
     if start is not None and last is not None:
         raise typer.BadParameter("one of the two", param_hint="--since, --last")
     begin = since(start, option="--since", now=real_clock())
-    present, candidate = _loaded(None, as_json=as_json), _loaded(config, as_json=as_json)
+    present, candidate = _loaded(None, beside=config, as_json=as_json), _loaded(config, as_json=as_json)
     _require_known(source, present, candidate)
 
     async def run(history: Any) -> Any:  # noqa: ANN401  # a History, loaded when needed
@@ -144,12 +144,12 @@ def backtest(
     raise typer.Exit(FOUND if report.differs else 0)
 
 
-def _loaded(config: Path | None, *, as_json: bool) -> Any:  # noqa: ANN401  # a Config, loaded when needed
+def _loaded(config: Path | None, *, beside: Path | None = None, as_json: bool) -> Any:  # noqa: ANN401  # a Config, loaded when needed
     from service.config import load
     from service.errors import ConfigError
 
     try:
-        return load(config_file=config, need_api_key=False)
+        return load(config_file=config, need_api_key=False, beside=beside)
     except ConfigError as error:
         if not as_json:
             raise

@@ -1,6 +1,6 @@
 """The environment, checked: settings, and what is set that is no setting."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any, Final
 
@@ -73,17 +73,18 @@ class Environment:
             found = "a value that was set after the start"
             self.faults.append(Fault(self.variables.where(name), name, found, f"{allowed}; restart to use it"))
 
-    def refuse_unknown(self, mentioned: set[str] | None) -> None:
+    def refuse_unknown(self, mentioned: set[str] | None, *, elsewhere: Collection[str] = ()) -> None:
         """Record a fault for each name that is no setting: all of ``.env``, and any that begins with CHARTMOGUL_.
 
         ``mentioned`` are the names that the configuration file uses, None where it could not be read: then names in
-        ``.env`` count as its own unless they resemble a setting.
+        ``.env`` count as its own unless they resemble a setting. ``elsewhere`` are those of files that share ``.env``.
         """
         for name in self.variables:
             near = nearest(name, list(SETTINGS))
             ours = name.upper().startswith(PREFIX)
             listed = name in self.variables.dotenv and (mentioned is not None or near is not None)
-            if is_setting(name) or name in (mentioned or ()) or not (ours or listed):
+            known = is_setting(name) or name in (mentioned or ()) or name in elsewhere
+            if known or not (ours or listed):
                 continue
             allowed = "a setting, or a name that the configuration file uses as ${NAME}"
             self.faults.append(Fault(self.variables.where(name), name, "a name that is no setting", allowed, near))

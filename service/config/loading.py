@@ -56,19 +56,22 @@ def load(
     need_api_key: bool = True,
     only: Collection[str] | None = None,
     running: Settings | None = None,
+    beside: Path | None = None,
 ) -> Config:
     """Read the environment and the configuration file; raise ConfigError with every fault of both, nothing else.
 
     ``need_api_key`` False is for verbs that neither send nor receive: API keys, the accounts that sources name and
     ``PUBLIC_URL`` may then be missing. ``only`` limits the sources to those named: what is wrong with the others,
     a missing secret among it, does not matter then. ``running`` are the settings that a service runs with: what the
-    file needs of settings must be among those, for they change by a restart alone.
+    file needs of settings must be among those, for they change by a restart alone. ``beside`` is another file that is
+    read with the same ``.env``: the names in that may be of either, and of CONFIG_FILE.
     """
     environment = Environment(environ, env_file, running=running)
     origin = Origin(config_file or environment.config_file, env_file, environ)
     seen = origin.fingerprint()
     file = ConfigurationFile(origin.config_file, environment.text_of, only=only)
-    environment.refuse_unknown(file.mentioned)
+    others = {environment.config_file, *([] if beside is None else [beside])} - {origin.config_file}
+    environment.refuse_unknown(file.mentioned, elsewhere=_mentioned(others))
     if need_api_key:
         file.require_accounts(environment.accounts)
         if not file.accounts or DEFAULT_ACCOUNT in file.accounts.values():
@@ -127,6 +130,12 @@ def load_settings(
     if environment.faults or environment.settings is None:
         raise ConfigError(in_order(environment.faults))
     return environment.settings
+
+
+def _mentioned(files: Collection[Path]) -> set[str]:
+    """Return the names that files use as ``${NAME}``, as far as they can be read."""
+    texts = [read_text(file) for file in files if file.is_file()]
+    return {name for text in texts if isinstance(text, str) for name in references(text)}
 
 
 def _version(content: Json) -> str:

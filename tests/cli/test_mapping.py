@@ -15,7 +15,7 @@ from tests.support.clock import Clock
 from tests.support.log import change, receive
 from tests.support.service import environment
 from tests.support.verbs import Ended, process_verb, verb
-from tests.support.webhooks import CONFIGURATION, pipedrive
+from tests.support.webhooks import CONFIGURATION, SECRETS, pipedrive
 
 TITLE = "title: {from: job_title, transform: [trim]}"
 UPPER = CONFIGURATION.replace(TITLE, "title: {from: job_title, transform: [trim, upper]}", 1)
@@ -249,6 +249,20 @@ def test_a_faulty_candidate_ends_with_2_and_its_report(desk: Desk) -> None:
 def test_no_api_key_is_needed(desk: Desk) -> None:
     del desk.environ["CHARTMOGUL_API_KEY"]
     assert desk.verb("backtest", "--config", desk.candidate(UPPER)).code == 3
+
+
+def test_a_candidate_may_name_fewer_secrets_of_the_env_file_than_the_present_one_and_others(desk: Desk) -> None:
+    """``.env`` is of the whole installation: what ``suggest`` prints has one source, and a new source a new secret."""
+    lines = [f"{name}={desk.environ.pop(name)}\n" for name in SECRETS]
+    (desk.directory / ".env").write_text("".join([*lines, "ZOHO_TOKEN=zo-52c7\n"]))
+    one = 'sources: {pipedrive: {preset: pipedrive, auth: {username: crm, password: "${PIPEDRIVE_PASSWORD}"}}}\n'
+    another = CONFIGURATION + '  zoho:\n    preset: zoho\n    auth: {token: "${ZOHO_TOKEN}"}\n'
+    assert desk.verb("backtest", "--config", desk.candidate(another)).code == 3
+    (desk.directory / ".env").write_text("".join(lines))
+    assert desk.verb("backtest", "--config", desk.candidate(one)).code == 3
+    assert desk.verb("check", "--config", "new.yaml").code == 0
+    (desk.directory / ".env").write_text("".join([*lines, "PORRT=8080\n"]))
+    assert ".env:4: PORRT: found a name that is no setting" in desk.verb("check", "--config", "new.yaml").err
 
 
 def test_without_a_log_it_says_so_and_makes_none(tmp_path: Path) -> None:
