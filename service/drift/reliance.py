@@ -94,6 +94,8 @@ class Reliance:
                     watch.seen_at = at
                     continue
             before = watch.standing
+            if value is MISSING and watch.looks_into and _is_emptied(watch.path, change):
+                value = None
             if value is not MISSING:
                 found, over = watch.meet(value, at, whole=not change.thin)
             elif change.thin:
@@ -123,6 +125,14 @@ class Reliance:
 def label(text: str) -> str:
     """Return a text as a warning names it, cut where it is too long for a key of the log."""
     return text if len(text) <= LABEL_MAX else f"{text[: LABEL_MAX - 1]}…"
+
+
+def _is_emptied(path: Path, change: Change) -> bool:
+    """Say whether the list that a path looks into is there and empty: nobody renamed it, there is nothing in it."""
+    node = change.values.get(path.keys[0])
+    for key in path.keys[1:]:
+        node = node.get(key) if isinstance(node, dict) else None
+    return node == []
 
 
 def _read(rules: Rules) -> Iterable[tuple[Path, list[str]]]:

@@ -32,6 +32,8 @@ Found = tuple[DriftKind, str | None, int]
 class Watch:
     """One path that rules of a source read, and how it came so far. ``targets`` are the fields that it is read for.
 
+    ``looks_into`` says that it has an index or a selector.
+
     ``steady`` is the usual type while all is well: whoever finds that type, or null, has nothing to tell but the time.
     A path has drifted only after 20 records in a row on which it did not: where it comes or not by chance, or its type
     changes all the time, it never will.
@@ -45,6 +47,7 @@ class Watch:
         "_type",
         "_usual",
         "gone_after",
+        "looks_into",
         "path",
         "seen_at",
         "steady",
@@ -54,9 +57,9 @@ class Watch:
     def __init__(self, path: Path, targets: str, *, patient: bool, known: Sighting, turned: bool) -> None:
         self.path = path
         self.targets = targets
-        # An index or a selector finds nothing in an empty list, as in that of the emails of a person without any.
-        patient = patient or len(path.keys) < len(path.steps)
-        self.gone_after = GONE_AFTER_LEFT_OUT if patient else GONE_AFTER
+        # An index or a selector may find nothing in a list, as in that of a person whose only email is no primary one.
+        self.looks_into = len(path.keys) < len(path.steps)
+        self.gone_after = GONE_AFTER_LEFT_OUT if patient or self.looks_into else GONE_AFTER
         self.seen_at = known.seen_at
         self._seen = known.seen
         self._missed = known.missed

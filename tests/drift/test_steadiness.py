@@ -61,6 +61,18 @@ def test_where_absence_is_usual_it_takes_longer(path: str, record: Record, basis
     assert watching.see({}).take() == {(GONE, "title", path): GONE_AFTER_LEFT_OUT}
 
 
+@pytest.mark.parametrize("path", ["phones[?primary].value", "phones[0].value", "contact.phones[-1].value"])
+def test_people_without_any_entry_in_a_list_are_no_absence(path: str) -> None:
+    """As when a thousand people without a phone are edited at once."""
+    phones: list[Json] = [{"primary": True, "value": "020 7946 0018"}]
+    watching = Watching({"mapping": {"phone": path}})
+    for some, none in (({"phones": phones}, {"phones": []}), ({"phones": None}, {"phones": []})):
+        watching.see({**some, "contact": some}, STEADY).see({**none, "contact": none}, GONE_AFTER_LEFT_OUT * 2)
+    assert watching.take() == {}
+    renamed: Record = {"telephones": phones, "contact": {"telephones": phones}}
+    assert watching.see(renamed, GONE_AFTER_LEFT_OUT).take() == {(GONE, "phone", path): GONE_AFTER_LEFT_OUT}
+
+
 @pytest.mark.parametrize(
     "change",
     [{"thin": True}, {"action": Action.DELETED}, {"replayed": True}, {"dedup_key": "import:4f52a7e9"}],
