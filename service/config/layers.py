@@ -14,7 +14,7 @@ from typing import Final
 
 from service.config.definitions import Definitions
 from service.config.faults import value_at
-from service.config.parts import EVERY, FROM, Part, laid_over, layers_of, part_of, reads_the_record
+from service.config.parts import EVERY, FROM, USE, Part, laid_over, layers_of, part_of, reads_the_record
 from service.config.yaml_file import Document, KeyPath
 from service.errors import Fault
 from service.mapping.targets import CUSTOM_PREFIX, STANDARD
@@ -134,7 +134,7 @@ class _Source:
         if below.absent:
             found = f"{' and '.join(own) or 'nothing'} without from, const or concat"
             self._definitions.refuse(path, found, f"where the value comes from as well: {below.absent} {target}")
-        self._definitions.check(path, own)
+        self._definitions.check(path, {key: one for key, one in own.items() if key != USE})
         return None
 
 

@@ -65,7 +65,7 @@ def laid_over(lower: Part, upper: Part) -> Part:
 def lone_faults(document: Document, path: KeyPath, part: Part) -> list[Fault]:
     """Return what is wrong with keys that are written at a path, each by itself."""
     try:
-        PartSpec.model_validate({key: one.value for key, one in part.items() if key != USE})
+        PartSpec.model_validate({key: one.value for key, one in part.items()})
     except ValidationError as error:
         return faults_of(error.errors(include_url=False), document, shape=PartSpec, prefix=path)
     return []

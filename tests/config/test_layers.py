@@ -239,6 +239,14 @@ def test_a_fault_of_a_definition_is_told_once_and_where_it_stands(file: Path) ->
     assert fault.startswith("config.yaml:2:22: define.tidy.transform[0]: found 'trimm'")
 
 
+@pytest.mark.parametrize("uses", ["{from: label}", "{from: label, use: both}"])
+def test_a_definition_that_uses_another_is_refused_once_whether_it_is_used_or_not(uses: str, file: Path) -> None:
+    define = "define:\n  tidy: {transform: [trim]}\n  both: {use: tidy}\n"
+    file.write_text(f"{define}{HEAD}    mapping: {{custom: {{Tier: {uses}}}}}\n")
+    (fault,) = report(file)
+    assert fault.startswith("config.yaml:3:10: define.both.use: found the key 'use'; allowed: from, const, concat")
+
+
 def test_a_fault_of_a_path_stands_where_the_path_does_whatever_lies_below(file: Path) -> None:
     file.write_text(HEAD + '    every_field: {on_null: clear}\n    mapping: {title: "job["}\n')
     (fault,) = report(file)
