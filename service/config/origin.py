@@ -1,6 +1,7 @@
 """Where a configuration was read from, and whether anything there has changed since."""
 
 import hashlib
+import stat
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -23,7 +24,7 @@ class Origin:
     @property
     def lasting(self) -> bool:
         """Say whether the file can be read again. A pipe gives what it has once, and would be waited for."""
-        return not self.config_file.exists() or self.config_file.is_file() or self.config_file.is_dir()
+        return not _is_pipe(self.config_file)
 
     def fingerprint(self) -> str:
         """Name what stands there now: it changes with the file, and with every variable that counts for it.
@@ -42,3 +43,11 @@ class Origin:
                 found = variables.find(name)
                 digest.update(repr((name, None if found is None else (found.text,))).encode())
         return digest.hexdigest()
+
+
+def _is_pipe(file: Path) -> bool:
+    try:
+        mode = file.stat().st_mode
+    except (OSError, ValueError):
+        return False  # whatever is wrong with it, reading it says so
+    return not (stat.S_ISREG(mode) or stat.S_ISDIR(mode))

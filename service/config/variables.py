@@ -69,7 +69,7 @@ class Variables:
 
     def _read_dotenv(self, path: Path) -> dict[str, Variable]:
         variables: dict[str, Variable] = {}
-        if not path.exists():
+        if not _is_there(path):
             return variables
         text = _read(path, DOTENV_BYTES_MAX)
         if text is None:
@@ -96,6 +96,13 @@ def nearest(word: str, allowed: list[str]) -> str | None:
     close = difflib.get_close_matches(folded, list(by_folded), n=1, cutoff=_SIMILAR)
     begun = [candidate for candidate in by_folded if len(folded) >= _BEGINNING and candidate.startswith(folded)]
     return next((by_folded[candidate] for candidate in (*begun, *close)), None)
+
+
+def _is_there(path: Path) -> bool:
+    try:
+        return path.exists()
+    except OSError:  # something is, and cannot be looked at
+        return True
 
 
 def _secret_files(directory: Path) -> dict[str, Path]:

@@ -30,16 +30,24 @@ def started(directory: Path, configuration: str = SECRETLY, **settings: str) -> 
     return configure(directory, configuration, **settings)
 
 
+def linked(file: Path, target: str) -> None:
+    """Put a link in the place of a file."""
+    file.unlink()
+    file.symlink_to(target)
+
+
 CHANGES: dict[str, Callable[[Path], object]] = {
     "the file": lambda at: (at / "config.yaml").write_text(SECRETLY + "# mended\n"),
     "the file, replaced": lambda at: (
         (at / "new").write_text(SECRETLY + "\n") and (at / "new").replace(at / "config.yaml")
     ),
     "the file, gone": lambda at: (at / "config.yaml").unlink(),
+    "a link that cannot be followed": lambda at: linked(at / "config.yaml", "x" * 300),
     "a secret that is mentioned": lambda at: (at / "secrets" / "rotated").write_text("pd-b8f5e6a7c90d1c2b\n"),
     "a secret that is gone": lambda at: (at / "secrets" / "rotated").unlink(),
     "a setting in .env": lambda at: (at / ".env").write_text("LOG_LEVEL=DEBUG\n"),
     "a broken .env": lambda at: (at / ".env").write_text("LOG_LEVEL=INFO\n= 7\n"),
+    "a .env that cannot be looked at": lambda at: linked(at / ".env", "x" * 300),
     "a setting's file": lambda at: (at / "secrets" / "ADMIN_TOKEN").write_text("0c6d1b7e4f524a7e9d1c2b8f"),
     "a misspelt setting": lambda at: (at / "secrets" / "CHARTMOGUL_RATE").write_text("20"),
 }

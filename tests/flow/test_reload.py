@@ -469,6 +469,18 @@ async def test_a_change_that_is_refused_is_tried_once(start: Started, write: Cal
         assert looking.reload.refused is None
 
 
+async def test_a_file_that_cannot_even_be_looked_at_is_refused_and_does_not_end_the_watch(
+    start: Started, tmp_path: Path, write: Callable[[str], None]
+) -> None:
+    async with start() as service, Looking(service).watching() as looking:
+        (tmp_path / "config.yaml").unlink()
+        (tmp_path / "config.yaml").symlink_to("x" * 300)
+        await eventually(lambda: looking.reload.refused is not None)
+        (tmp_path / "config.yaml").unlink()
+        write(MENDED)
+        await eventually(lambda: looking.followed == 1)
+
+
 async def test_a_file_that_keeps_changing_is_left_until_it_rests(
     start: Started, tmp_path: Path, write: Callable[[str], None]
 ) -> None:
