@@ -93,5 +93,8 @@ async def beside(work: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
 async def _again_and_again(work: Callable[[], Awaitable[None]], first_s: float, every_s: float) -> None:
     await asyncio.sleep(first_s)
     while True:
-        await work()
+        try:
+            await work()
+        except Exception as error:  # noqa: BLE001  # a fault of ours must not end it for good, unseen
+            log.error("fault", cause=type(error).__name__)  # noqa: TRY400  # a trace may hold a value
         await asyncio.sleep(every_s)

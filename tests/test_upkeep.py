@@ -6,8 +6,10 @@ import pytest
 from structlog.testing import capture_logs
 
 from service.main import real_clock
+from service.upkeep import _again_and_again, beside
 from tests.support.sandbox import RunningSandbox
 from tests.support.service import Shifted, configure, running
+from tests.support.wait import eventually
 from tests.support.webhooks import pipedrive
 
 pytestmark = pytest.mark.anyio
@@ -44,3 +46,19 @@ async def test_a_refusal_of_the_last_second_is_written_down(tmp_path: Path) -> N
         assert (await service.send(WRONG)).status_code == 401
     async with running(config) as service:
         assert [refusal.source for refusal in await service.store.refusals.newest(10)] == ["pipedrive"]
+
+
+async def test_a_fault_of_ours_is_told_and_tried_again() -> None:
+    """Else nothing would go live any more, and nobody would know; and the stop would meet the fault."""
+    times = 0
+
+    async def work() -> None:
+        nonlocal times
+        times += 1
+        raise ZeroDivisionError("Amara Okafor")
+
+    with capture_logs() as lines:
+        async with beside(_again_and_again(work, 0.0, 0.01)):
+            await eventually(lambda: times > 1)
+    assert {(line["event"], line["cause"]) for line in lines} == {("fault", "ZeroDivisionError")}
+    assert "Amara" not in str(lines)
