@@ -100,9 +100,9 @@ def read_again(before: Config) -> Config:
     The file is the one that it was started with, and its settings stay as they were at the start.
     """
     origin = before.origin
-    if not origin.lasting:
-        found, allowed = "a pipe, which can be read once", "a file; CONFIG_FILE says where"
-        raise ConfigError((Fault(str(origin.config_file), "", found, allowed),))
+    if (pipe := origin.pipe) is not None:
+        allowed = "a file; CONFIG_FILE says where" if pipe == origin.config_file else "a file"
+        raise ConfigError((Fault(str(pipe), "", "a pipe, which can be read once", allowed),))
     now = load(origin.environ, config_file=origin.config_file, env_file=origin.env_file, running=before.settings)
     return replace(now, settings=before.settings)
 
@@ -110,8 +110,11 @@ def read_again(before: Config) -> Config:
 def changed_settings(before: Config) -> tuple[str, ...]:
     """Return the names of the settings that are others now than a running service has; none while any is faulty.
 
-    Where secret files stand is no such setting: they are read anew for the configuration file.
+    Where secret files stand is no such setting: they are read anew for the configuration file. None either where a pipe
+    gave them, which cannot be read again.
     """
+    if before.origin.pipe is not None:
+        return ()
     now = Environment(before.origin.environ, before.origin.env_file).settings
     names = [name for name in Settings.model_fields if name != "secrets_dir"]
     changed = [name for name in names if now and getattr(now, name) != getattr(before.settings, name)]

@@ -1,16 +1,20 @@
 """Where a configuration was read from, and whether anything there has changed since."""
 
 import hashlib
+import os
 import stat
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Final
 
 from service.config.environment import PREFIX
 from service.config.reading import read_text
 from service.config.settings import is_setting
 from service.config.variables import Variables
 from service.config.yaml_file import references
+
+_NOTHING: Final = Path(os.devnull)
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,9 +26,9 @@ class Origin:
     environ: Mapping[str, str] | None = field(repr=False)
 
     @property
-    def lasting(self) -> bool:
-        """Say whether the file can be read again. A pipe gives what it has once, and would be waited for."""
-        return not _is_pipe(self.config_file)
+    def pipe(self) -> Path | None:
+        """Return a file of them that cannot be read again: a pipe gives what it has once, and would be waited for."""
+        return next((file for file in (self.config_file, self.env_file) if _is_pipe(file)), None)
 
     def fingerprint(self) -> str:
         """Name what stands there now: it changes with the file, and with every variable that counts for it.
@@ -33,9 +37,9 @@ class Origin:
         many is opened only where it is one of them. Contents are compared, not times, so that it does not matter
         whether a file was edited, replaced, or is reached over a link that leads elsewhere now.
         """
-        text = read_text(self.config_file) if self.lasting else ""
+        text = "" if _is_pipe(self.config_file) else read_text(self.config_file)
         mentioned = references(text) if isinstance(text, str) else set()
-        variables = Variables(self.environ, self.env_file)
+        variables = Variables(self.environ, _NOTHING if _is_pipe(self.env_file) else self.env_file)
         digest = hashlib.sha256(repr((str(text), [str(fault) for fault in variables.faults])).encode())
         for name in sorted(set(variables)):
             ours = is_setting(name) or name.upper().startswith(PREFIX)
@@ -50,4 +54,4 @@ def _is_pipe(file: Path) -> bool:
         mode = file.stat().st_mode
     except (OSError, ValueError):
         return False  # whatever is wrong with it, reading it says so
-    return not (stat.S_ISREG(mode) or stat.S_ISDIR(mode))
+    return not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)) and file.resolve() != _NOTHING

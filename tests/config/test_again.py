@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -179,3 +180,22 @@ def test_a_pipe_is_neither_waited_for_nor_read_twice(tmp_path: Path) -> None:
     assert piped.fingerprint() == piped.fingerprint()
     with pytest.raises(ConfigError, match="found a pipe, which can be read once"):
         read_again(Config(before.settings, before.sources, before.version, before.digests, piped, before.seen))
+
+
+def test_an_env_file_that_is_a_pipe_is_read_once(tmp_path: Path) -> None:
+    """As tools give it that keep secrets: whoever writes into it may not be there a second time."""
+    environ = environment(tmp_path)
+    key = environ.pop("PIPEDRIVE_PASSWORD")
+    os.mkfifo(tmp_path / ".env")
+    with ThreadPoolExecutor(1) as writer:
+        writer.submit((tmp_path / ".env").write_text, f"PIPEDRIVE_PASSWORD={key}\n")
+        before = load(environ, env_file=tmp_path / ".env")
+    assert changed_settings(before) == ()
+    with pytest.raises(ConfigError, match=r"\.env: found a pipe, which can be read once"):
+        read_again(before)
+
+
+def test_an_env_file_that_is_nothing_is_no_pipe(tmp_path: Path) -> None:
+    (tmp_path / ".env").symlink_to(os.devnull)
+    before = started(tmp_path, CONFIGURATION)
+    assert read_again(before).version == before.version
