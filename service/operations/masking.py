@@ -20,7 +20,7 @@ SHOWN_MAX: Final = 1000
 _WORD: Final = re.compile(r"[^\W\d_]+")
 _DIGIT: Final = re.compile(r"\d")
 _SHORT: Final = 3
-"""Words shorter than this are masked whole: one letter of two says too much."""
+"""Words shorter than this are masked whole, and those of scripts without capitals: one letter says too much there."""
 
 
 def masked_text(text: str) -> str:
@@ -53,4 +53,5 @@ def shortened(value: Json) -> Json:
 
 def _masked_word(word: re.Match[str]) -> str:
     text = word.group()
-    return DOT * len(text) if len(text) < _SHORT else text[0] + DOT * (len(text) - 1)
+    tells_much = len(text) < _SHORT or text[0].lower() == text[0].upper()
+    return DOT * len(text) if tells_much else text[0] + DOT * (len(text) - 1)
