@@ -16,9 +16,10 @@ CLEARLY: Final = 0.5
 SHOWN_MAX: Final = 6
 """Values of a field with few of them that are shown with their counts."""
 
-_ENUM_VALUE: Final = re.compile(r"[A-Za-z0-9][\w .&/+|-]{0,29}")
-_NAME: Final = re.compile(r"\w\.?(?: \w+)+|[A-Z]\w+(?: [A-Z]\w*\.?)+")
-"""What may be somebody's name: words with capitals."""
+_ENUM_VALUE: Final = re.compile(r"(?!.*\d{7})[A-Za-z0-9][\w .&/+|-]{0,29}")
+"""Of more digits in a row somebody's number may be made."""
+_INITIAL: Final = re.compile(r"\w\.? .*")
+_USER: Final = re.compile(r"[^\W\d_]+\.[^\W\d_]+")
 _COUNTED: Final = frozenset({Kind.TEXT, Kind.DIGITS, Kind.NUMBER, Kind.BOOLEAN})
 """Kinds of which a few values may be a list to choose from."""
 
@@ -43,9 +44,16 @@ def enum_values(seen: Seen) -> list[str] | None:
         return None
     if PERSONAL.search(" ".join(seen.place.keys)) or seen.kind not in _COUNTED:
         return None
-    if not all(_ENUM_VALUE.fullmatch(value) and not _NAME.fullmatch(value) for value in distinct):
+    if not all(_ENUM_VALUE.fullmatch(value) and not _may_be_a_name(value) for value in distinct):
         return None
     return [value for value, count in distinct.most_common() if count >= ENUM_VALUE_MIN] or None
+
+
+def _may_be_a_name(value: str) -> bool:
+    """Say whether a value may be what somebody is called: words that begin and end in capitals, or as users are."""
+    first, *rest = value.split()
+    capitals = bool(rest) and first[0].isupper() and rest[-1][0].isupper()
+    return capitals or bool(_INITIAL.fullmatch(value) or _USER.fullmatch(value))
 
 
 def types_of(seen: Seen) -> dict[str, int]:
