@@ -7,7 +7,7 @@ store has it. Where only a part of a record comes, what is not in it proves noth
 from service.drift.lookout import DRIFTS_MAX, FORGOTTEN_AFTER, Lookout
 from service.drift.reliance import PATHS_MAX, Basis
 from service.drift.steadiness import BACK_AFTER, GONE_AFTER, GONE_AFTER_LEFT_OUT, STEADY
-from service.drift.words import cause_of, hint_of
+from service.drift.words import cause_of, hint_of, status_of
 
 __all__ = [
     "BACK_AFTER",
@@ -21,4 +21,5 @@ __all__ = [
     "Lookout",
     "cause_of",
     "hint_of",
+    "status_of",
 ]

@@ -10,7 +10,7 @@ from service.drift.steadiness import TYPES, Found, Watch
 from service.mapping import Mapping as RuleSet
 from service.mapping import Rules
 from service.mapping.rule import NO_ENTRY, SKIPPED
-from service.model import MISSING, Action, Change, DriftKind, Sighting, Trace
+from service.model import MISSING, Action, Change, DriftKind, Json, Missing, Sighting, Trace
 from service.paths import Path
 
 PATHS_MAX: Final = 1_000
@@ -93,33 +93,38 @@ class Reliance:
                 if value and TYPES.get(type(value)) == watch.steady:
                     watch.seen_at = at
                     continue
-            before = watch.standing
-            if value is MISSING and watch.looks_into and _is_emptied(watch.path, change):
-                value = None
-            if value is not MISSING:
-                found, over = watch.meet(value, at, whole=not change.thin)
-            elif change.thin:
-                continue
-            else:
-                found, over = watch.miss(), ()
-            if watch.standing != before:
-                self.changed.add(watch.path.text)
-            if found is not None or over:
-                told.append((watch, found, over))
+            if (sight := self._take_in(watch, value, change, at)) is not None:
+                told.append(sight)
         return told
 
     def unmet(self, change: Change, traces: Sequence[Trace]) -> Iterator[tuple[DriftKind, Trace]]:
-        """Return each trace of a value that its table has no entry for, or whose error was skipped."""
+        """Return each trace of a value without entry in its table, also of one with a default, or of a skipped error."""
         tables = self._tables_of_deletions if change.action is Action.DELETED else self._tables
         for trace in traces:
             if trace.result == "set" and trace.target not in tables:
                 continue
             reason = trace.reason or ""
-            stood_in = trace.target in tables and trace.steps and trace.steps[-1].name == "default"
-            if stood_in or reason.startswith(NO_ENTRY):
+            if trace.target in tables and trace.steps and trace.steps[-1].name == "default":
+                yield DriftKind.STOOD_IN, trace
+            elif reason.startswith(NO_ENTRY):
                 yield DriftKind.NO_ENTRY, trace
             elif trace.result == "skip" and reason.endswith(SKIPPED):
                 yield DriftKind.SKIPPED_ERROR, trace
+
+    def _take_in(self, watch: Watch, value: Json | Missing, change: Change, at: datetime) -> Sight | None:
+        """Count what stands at a path, or that nothing does; return it where it is worth telling."""
+        before = watch.standing
+        if value is MISSING and watch.looks_into and _is_emptied(watch.path, change):
+            value = None
+        if value is not MISSING:
+            found, over = watch.meet(value, at, whole=not change.thin)
+        elif change.thin:
+            return None
+        else:
+            found, over = watch.miss(), ()
+        if watch.standing != before:
+            self.changed.add(watch.path.text)
+        return None if found is None and not over else (watch, found, over)
 
 
 def label(text: str) -> str:

@@ -1,7 +1,7 @@
 """How a drift is told to a person: what is wrong, how often and since when, and what to do about it; never a value."""
 
 from types import MappingProxyType
-from typing import Final, assert_never
+from typing import Final, Literal, assert_never
 
 from service.model import Drift, DriftKind
 
@@ -11,6 +11,7 @@ _HINTS: Final = MappingProxyType(
         "comes instead; mend the path",
         DriftKind.TYPE_CHANGED: "the CRM writes the field in another way now: {} shows what came of it; mend the rule",
         DriftKind.NO_ENTRY: "{} shows the value: add an entry to its `map`",
+        DriftKind.STOOD_IN: "{} shows the value: add an entry to its `map`, unless its `default` is meant for it",
         DriftKind.SKIPPED_ERROR: "{} shows the value: mend the rule's `transform`, or the field in the CRM",
     }
 )
@@ -26,10 +27,17 @@ def cause_of(drift: Drift) -> str:
             return f"source {source}: {path} (for {target}) changed its type, {drift.detail}, {_count(drift, 'record')}"
         case DriftKind.NO_ENTRY:
             return f"source {source}: {target} has no entry for a value of {path}, {_count(drift, 'event')}"
+        case DriftKind.STOOD_IN:
+            return f"source {source}: {target} takes its default for a value of {path}, {_count(drift, 'event')}"
         case DriftKind.SKIPPED_ERROR:
             return f"source {source}: {target} is left out, {drift.detail}, {_count(drift, 'event')}"
         case _:
             assert_never(drift.cause.kind)
+
+
+def status_of(drift: Drift) -> Literal["ok", "warn"]:
+    """Say how bad it is: where a default stood in, the configuration foresaw it."""
+    return "ok" if drift.cause.kind is DriftKind.STOOD_IN else "warn"
 
 
 def hint_of(drift: Drift) -> str:

@@ -6,11 +6,12 @@ from enum import StrEnum
 
 
 class DriftKind(StrEnum):
-    """In which way a CRM no longer gives what a rule relies on."""
+    """In which way a CRM no longer gives what a rule relies on; ``STOOD_IN`` may well be meant so."""
 
     PATH_GONE = "path_gone"
     TYPE_CHANGED = "type_changed"
     NO_ENTRY = "no_entry"
+    STOOD_IN = "stood_in"
     SKIPPED_ERROR = "skipped_error"
 
 

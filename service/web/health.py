@@ -9,7 +9,7 @@ from fastapi import APIRouter
 from fastapi.responses import Response
 
 from service import retry
-from service.drift import FORGOTTEN_AFTER, cause_of, hint_of
+from service.drift import FORGOTTEN_AFTER, cause_of, hint_of, status_of
 from service.errors import StoreError
 from service.pace import share_at
 from service.pipeline import ConfiguredSource, InForce
@@ -91,7 +91,7 @@ class Health:
             reasons.append(_reason("fail", "nothing is delivered: the worker has stopped", "see the log, restart"))
         age_s = _age_s(backlog, now)
         reasons += [*_of_accounts(states), *_of_backlog(backlog, age_s), *_of_attributes(attributes)]
-        reasons += [_reason("warn", cause_of(drift), hint_of(drift)) for drift in drifts]
+        reasons += [_reason(status_of(drift), cause_of(drift), hint_of(drift)) for drift in drifts]
         reasons += [*_of_refusals(marks, in_force.sources, now), *_of_reading(in_force.readbacks)]
         reasons += [*_of_configuration(refused, in_force.version), *_of_settings(self._needs_restart())]
         return report | {

@@ -27,6 +27,7 @@ from tests.drift.watching import (
     SOURCE,
     STAGE,
     STAGE_RULE,
+    STOOD_IN,
     TITLE,
     TURNED,
     Watching,
@@ -187,7 +188,7 @@ def test_everything_keeps_to_its_limit() -> None:
     watching.see({name: {"a": 1} for name in fields})
     assert sum(watching.take().values()) == DRIFTS_MAX
     watching.see(dict.fromkeys(fields, "2"))
-    assert not any(kind is NO_ENTRY for kind, _, _ in watching.take()), "there is no room"
+    assert not any(kind is STOOD_IN for kind, _, _ in watching.take()), "there is no room"
 
 
 def test_a_process_tells_of_a_bounded_number_of_causes() -> None:

@@ -22,6 +22,7 @@ from tests.drift.watching import (
     OF_TITLE,
     SKIPPED,
     SOURCE,
+    STOOD_IN,
     TURNED,
 )
 from tests.support.clock import START
@@ -33,6 +34,7 @@ from tests.support.clock import START
         (GONE, None, "job_title (for title) does not come any more, 1 record since 2026-03-02 09:30Z"),
         (TURNED, "text → list", "job_title (for title) changed its type, text → list, 1 record since"),
         (NO_ENTRY, None, "title has no entry for a value of job_title, 1 event since"),
+        (STOOD_IN, None, "title takes its default for a value of job_title, 1 event since"),
         (SKIPPED, "e164: found text", "title is left out, e164: found text, 1 event since"),
     ],
 )

@@ -12,7 +12,7 @@ from tests.support.clock import START
 
 SOURCE: Final = "pipedrive"
 NOTHING: Final[Mapping[str, bool]] = MappingProxyType({})
-GONE, TURNED, NO_ENTRY, SKIPPED = DriftKind
+GONE, TURNED, NO_ENTRY, STOOD_IN, SKIPPED = DriftKind
 TITLE: Final[dict[str, Json]] = {"mapping": {"title": "job_title"}}
 STAGE_RULE: Final[dict[str, Json]] = {"Stage": {"from": "label", "map": {"1": "Lead"}}}
 STAGE: Final[dict[str, Json]] = {"mapping": {"custom": STAGE_RULE}}

@@ -64,11 +64,11 @@ async def sent(service: Running, *webhooks: Webhook) -> None:
 
 async def reasons(service: Running) -> list[str]:
     document = await service.health()
-    return [reason["cause"] for reason in document["reasons"] if reason["status"] == "warn"]
+    return [reason["cause"] for reason in document["reasons"]]
 
 
 async def told(service: Running, *parts: str) -> None:
-    """Return once health has as many warnings as parts, each with one of them."""
+    """Return once health has as many reasons as parts, each with one of them."""
 
     async def now() -> bool:
         found = await reasons(service)
@@ -113,20 +113,35 @@ async def test_every_other_kind_is_told_of_without_any_value(start: Started, ama
             await sent(service, *amara.changes(1, **(plain | {"job_title": [CANARY]})))
             await told(
                 service,
-                "custom.Lifecycle has no entry for a value of label, 3 events since",
+                "custom.Lifecycle takes its default for a value of label, 3 events since",
                 "phone is left out, e164: ",
                 "job_title (for title) changed its type, text → list, 1 record since",
                 "dead letters: 1",
             )
         health, kept = await service.health(), await holds_canary(service.store)
     assert sorted(drifts(lines)) == [
-        ("no_entry", "custom.Lifecycle", "label"),
         ("skipped_error", "phone", "phones[?primary].value"),
+        ("stood_in", "custom.Lifecycle", "label"),
         ("type_changed", "title", "job_title"),
     ]
     assert CANARY not in json.dumps([health, lines], default=str)
     assert kept, "or this would show nothing"
     assert not [place for place in kept if place.startswith(("drifts.", "sightings."))]
+
+
+@pytest.mark.parametrize(("configuration", "status"), [(WEAK, "ok"), (CONFIGURATION, "warn")])
+async def test_a_default_that_stands_in_is_listed_and_health_is_well(
+    start: Started, amara: Person, configuration: str, status: str
+) -> None:
+    """It may be meant for all that is not listed, for as long as such values come; without one the change fails."""
+    async with start(configuration) as service:
+        with capture_logs() as lines:
+            await sent(service, *amara.changes(2, label="9"))
+            await eventually(lambda: len(drifts(lines)) == 1)
+            document = await service.health()
+    assert document["status"] == status
+    (reason,) = [reason for reason in document["reasons"] if " of label" in reason["cause"]]
+    assert (reason["status"], "2 events since" in reason["cause"]) == (status, True)
 
 
 class Hiding(Api):
@@ -182,7 +197,7 @@ async def test_an_event_that_is_tried_again_counts_once(
             await service.tried(tries)
             later(service, shifted)
         await service.settled()
-        await told(service, "custom.Lifecycle has no entry for a value of label, 1 event since")
+        await told(service, "custom.Lifecycle takes its default for a value of label, 1 event since")
 
 
 async def test_a_replay_of_what_is_old_is_no_drift(start: Started, shifted: Shifted, amara: Person) -> None:
@@ -199,12 +214,12 @@ async def test_a_replay_of_what_is_old_is_no_drift(start: Started, shifted: Shif
 async def test_other_rules_begin_afresh(start: Started, tmp_path: Path, amara: Person) -> None:
     async with start(WEAK) as service:
         await sent(service, *amara.changes(2, label="3"))
-        await told(service, "no entry for a value of label, 2 events since")
+        await told(service, "takes its default for a value of label, 2 events since")
         (tmp_path / "config.yaml").write_text(MORE, encoding="utf-8")
         await service.service.reload.now()
         await told(service)
         await sent(service, *amara.changes(1, label="4"))
-        await told(service, "no entry for a value of label, 1 event since")
+        await told(service, "takes its default for a value of label, 1 event since")
 
 
 async def test_what_is_under_way_by_other_rules_does_not_count(
@@ -218,7 +233,7 @@ async def test_what_is_under_way_by_other_rules_does_not_count(
         await service.service.reload.now()
         await service.settled()
         await sent(service, *amara.changes(1, label="9"))
-        await told(service, "no entry for a value of label, 1 event since")
+        await told(service, "takes its default for a value of label, 1 event since")
 
 
 async def test_a_restart_forgets_nothing(start: Started, amara: Person) -> None:
@@ -236,9 +251,9 @@ async def test_what_was_not_met_for_a_week_is_not_told_of_any_more(
 ) -> None:
     async with start(WEAK) as service:
         await sent(service, *amara.changes(1, label="9"))
-        await told(service, "no entry")
+        await told(service, "takes its default")
         shifted.advance(FORGOTTEN_AFTER.total_seconds() + 1)
-        assert [one for one in await reasons(service) if "no entry" in one] == []
+        assert [one for one in await reasons(service) if "takes its default" in one] == []
 
 
 async def test_what_cannot_be_written_now_is_told_and_written_later(start: Started, amara: Person) -> None:
@@ -247,6 +262,6 @@ async def test_what_cannot_be_written_now_is_told_and_written_later(start: Start
         await database.write(lambda connection: connection.execute(text("ALTER TABLE drifts RENAME TO away")).rowcount)
         with capture_logs() as lines:
             await sent(service, *amara.changes(2, label="9"))
-            await eventually(lambda: drifts(lines) == [("no_entry", "custom.Lifecycle", "label")])
+            await eventually(lambda: drifts(lines) == [("stood_in", "custom.Lifecycle", "label")])
         await database.write(lambda connection: connection.execute(text("ALTER TABLE away RENAME TO drifts")).rowcount)
-        await told(service, "no entry for a value of label, 2 events since")
+        await told(service, "takes its default for a value of label, 2 events since")

@@ -129,12 +129,14 @@ async def test_the_newest_call_that_carried_a_field_counts(store: Store, store_u
 async def test_what_the_rules_no_longer_get_is_named_while_it_is_met(store: Store, store_url: str) -> None:
     now = real_clock()
     old, new = now - FORGOTTEN_AFTER - timedelta(hours=1), now - timedelta(hours=1)
-    kinds = {old: DriftKind.NO_ENTRY, new: DriftKind.PATH_GONE}
-    met = [Drift(Cause("pipedrive", kind, "title", "job_title"), None, at, at, 20) for at, kind in kinds.items()]
+    kinds = {DriftKind.NO_ENTRY: old, DriftKind.PATH_GONE: new, DriftKind.STOOD_IN: new}
+    met = [Drift(Cause("pipedrive", kind, "title", "job_title"), None, at, at, 20) for kind, at in kinds.items()]
     await store.drifts.write(Noticed(drifts=tuple(met)))
-    (found,) = worse(await looked_at(Setup((), "1", database_url=SecretStr(store_url))))
+    findings = await looked_at(Setup((), "1", database_url=SecretStr(store_url)))
+    (found,) = worse(findings)
     assert (found.check, found.about, found.status) == ("drift", "pipedrive", "warn")
     assert "job_title (for title) does not come any more, 20 records" in found.seen
+    assert [one.status for one in findings if one.check == "drift"].count("ok") == 1, "a default that stood in"
 
 
 async def test_the_clock_of_the_database_is_compared(postgres_url: str) -> None:

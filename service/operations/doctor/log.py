@@ -7,7 +7,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Final
 
-from service.drift import FORGOTTEN_AFTER, cause_of, hint_of
+from service.drift import FORGOTTEN_AFTER, cause_of, hint_of, status_of
 from service.errors import StoreError
 from service.operations.doctor.clocks import compared
 from service.operations.doctor.finding import Finding
@@ -66,7 +66,7 @@ async def of_log(checkup: Checkup, *, clock: Callable[[], datetime]) -> list[Fin
 async def of_drift(checkup: Checkup, *, now: datetime) -> list[Finding]:
     """Name what the rules rely on and no longer get."""
     drifts = await checkup.drifts.standing(since=now - FORGOTTEN_AFTER)
-    return [Finding("drift", one.cause.source, "warn", cause_of(one), hint_of(one)) for one in drifts]
+    return [Finding("drift", one.cause.source, status_of(one), cause_of(one), hint_of(one)) for one in drifts]
 
 
 def failed(error: StoreError) -> Finding:
