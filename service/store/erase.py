@@ -190,7 +190,7 @@ def _erase_events(
         theirs = and_(theirs, not_(and_(own, events.c.action == Action.PRIVACY_DELETED.value)))
     # What they would have left stands in contacts of others, too.
     shadowed: Select[Any] = select(events.c.id, events.c.account, events.c.attempt_id).where(theirs, text(SHADOWED))
-    forget_shadow(connection, connection.execute(shadowed).all(), now)
+    forget_shadow(connection, connection.execute(shadowed).all())
     # Payloads first: a replay at the same time then finds them gone, or its changes are ended here.
     erased = connection.execute(update(events).where(theirs, events.c.change.is_not(None)).values(change=None)).rowcount
     open_ones = events.c.state.in_([EventState.PENDING.value, EventState.DEAD.value, EventState.SHADOWED.value])

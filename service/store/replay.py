@@ -101,7 +101,7 @@ class Replays:
             records = open_for(connection, self._opening, readable, now)
             records |= open_for(connection, self._opening, blank, now, changes=0)
             make_pending(connection, [row.id for row in readable], version, then=then)
-            forget_shadow(connection, [row for row in readable if row.state == EventState.SHADOWED], now)
+            forget_shadow(connection, [row for row in readable if row.state == EventState.SHADOWED])
             letters = {row.delivery_id for row in (*readable, *blank)} | set(selection.letters)
             self._close_letters(connection, letters, now)
             last_id = rows[-1].id if len(rows) == BATCH else None

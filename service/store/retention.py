@@ -6,14 +6,15 @@ what is known of contacts goes on naming events, deliveries and attempts that ag
 
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Final
+from typing import Any, Final
 
-from sqlalchemy import Column, Connection, Select, and_, delete, exists, func, select, update
+from sqlalchemy import Column, Connection, Select, and_, delete, exists, func, select, text, update
 
 from service.model import DeliveryState, EventState, to_micros
-from service.schema import attempts, deliveries, events, requests
+from service.schema import SHADOWED, attempts, deliveries, events, requests
 from service.store.database import Database
 from service.store.intake import LANE_BITS
+from service.store.shadow import forget_shadow
 
 BATCH: Final = 500
 """Rows that one transaction looks at."""
@@ -37,7 +38,8 @@ class Aged:
 class Retention:
     """Lets go of what is old. What waits, for ChartMogul or for a person, keeps its payload however old it is.
 
-    What waits for its source to go live keeps it for as long as the log is kept.
+    What waits for its source to go live keeps it for as long as the log is kept. With it goes what it would have left
+    in its contact.
     """
 
     def __init__(self, database: Database) -> None:
@@ -60,7 +62,9 @@ class Retention:
             if not count:
                 return Aged()
             ended = and_(events.c.id > after, events.c.id <= last_id, events.c.state.in_(_ENDED))
-            gone = connection.execute(delete(events).where(ended, events.c.decided_at < log_before, *_DISPENSABLE))
+            old = (ended, events.c.decided_at < log_before, *_DISPENSABLE)
+            forget_shadow(connection, connection.execute(_SHADOWED.where(*old)).all())
+            gone = connection.execute(delete(events).where(*old))
             spent = events.c.state.in_(_SPENT)
             stale = and_(ended, spent, events.c.received_at < payloads_before, events.c.change.is_not(None))
             emptied = connection.execute(update(events).where(stale).values(change=None))
@@ -97,6 +101,7 @@ def _step(number: Column[int], age: Column[datetime], after: int) -> Select[int,
     return select(func.count(), func.max(looked_at.c.id), func.min(looked_at.c.at))
 
 
+_SHADOWED: Final[Select[Any]] = select(events.c.id, events.c.account, events.c.attempt_id).where(text(SHADOWED))
 _OTHER: Final = events.alias("other")
 _DISPENSABLE: Final = (
     # Those that another one names as what it ended by go after it.

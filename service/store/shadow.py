@@ -73,7 +73,7 @@ class Shadows:
                 open_for(connection, self._opening, rows, now)
                 for chunk in _chunks(rows):
                     make_pending(connection, [row.id for row in chunk])
-                forget_shadow(connection, rows, now)
+                forget_shadow(connection, rows)
             return len(rows)
 
         return await self._database.write(run)
@@ -110,7 +110,7 @@ class Shadows:
 _SHADOWED: Final = (text(SHADOWED), events.c.change.is_not(None))
 
 
-def forget_shadow(connection: Connection, rows: Sequence[Row[Any]], now: datetime) -> None:
+def forget_shadow(connection: Connection, rows: Sequence[Row[Any]]) -> None:
     """Forget what shadowed changes would have left in their contacts; each row has its id, account and attempt_id."""
     there: set[tuple[str, str]] = set()
     for chunk in _chunks(rows):
@@ -119,7 +119,7 @@ def forget_shadow(connection: Connection, rows: Sequence[Row[Any]], now: datetim
         )
         uuids = {row.id: row.contact_uuid for row in connection.execute(tried)}
         there |= {(row.account, uuids[row.attempt_id]) for row in chunk if uuids.get(row.attempt_id) is not None}
-    _without(connection, sorted(there), {row.id for row in rows}, now)
+    _without(connection, sorted(there), {row.id for row in rows})
 
 
 def would_be(connection: Connection, packed: bytes | None) -> tuple[WouldBe, ...]:
@@ -136,7 +136,7 @@ def would_be(connection: Connection, packed: bytes | None) -> tuple[WouldBe, ...
     )
 
 
-def _without(connection: Connection, here: Sequence[tuple[str, str]], gone: Collection[int], now: datetime) -> None:
+def _without(connection: Connection, here: Sequence[tuple[str, str]], gone: Collection[int]) -> None:
     """Take out of contacts what some events would have left; empty, so that they are read before the next PATCH."""
     for start in range(0, len(here), CHUNK):
         asked = (
@@ -148,8 +148,7 @@ def _without(connection: Connection, here: Sequence[tuple[str, str]], gone: Coll
         for row in connection.execute(asked).all():
             left = {name: one for name, one in (unpack_shadow(row.shadow) or {}).items() if one.event_id not in gone}
             same = (contacts.c.account == row.account, contacts.c.uuid == row.uuid)
-            values = {"shadow": pack_shadow(left), "updated_at": now}
-            connection.execute(update(contacts).where(*same).values(values))
+            connection.execute(update(contacts).where(*same).values(shadow=pack_shadow(left)))
 
 
 def _chunks(rows: Sequence[Row[Any]]) -> list[Sequence[Row[Any]]]:

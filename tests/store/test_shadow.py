@@ -337,8 +337,10 @@ async def test_what_waits_to_go_live_keeps_its_payload_until_the_log_ages_out(st
     old, ages_ago = clock.after(1), clock.after(-1)
     assert (await store.retention.events(after=0, payloads_before=old, log_before=ages_ago)).payloads == 0
     assert await store.shadows.waiting(LIVE) == [SOURCE]
+    assert await stands(store) == {"title": "CEO"}
     assert (await store.retention.events(after=0, payloads_before=old, log_before=old)).rows == 1
     assert await store.shadows.waiting(LIVE) == []
+    assert await stands(store) == {}, "it would not be sent any more, and is nobody's to keep"
 
 
 async def test_a_shadowed_event_without_an_attempt_is_a_broken_book(store: Store, clock: Clock) -> None:
