@@ -45,9 +45,10 @@ def test_a_try_that_was_under_way_at_the_switch_ends_as_it_began(opened: House) 
 def test_a_try_that_loses_its_lease_in_shadow_mode_leaves_no_doubt(opened: House) -> None:
     """What was never sent cannot land: neither its own conclusion says so, nor whoever holds the contact next."""
     world = World(opened)
+    watched: list[Act] = [Switch("pipedrive"), Tell(PIPEDRIVE, {"title": "A"})]
     late: list[Act] = [Deliver(until=Seam.RECORDING), Wait("a lease"), Reclaim(), Go(), Deliver()]
     try:
-        for act in [Switch("pipedrive"), Tell(PIPEDRIVE, {"title": "A"}), *late]:
+        for act in (*watched, *late):
             opened.run(step(world, act))
         known = opened.run(world.store.contacts.known(ACCOUNT, PEOPLE[PIPEDRIVE].uuid))
         assert (known.doubts, list(known.shadow or {})) == ((), ["title"])
