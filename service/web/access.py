@@ -33,7 +33,8 @@ class Access:
         """Return only for a request with ``Authorization: Bearer TOKEN``, once; else raise AccessDenied."""
         shown = request.headers.getlist("authorization")
         scheme, _, token = (shown[0] if len(shown) == 1 else "").partition(" ")
-        right = hmac.compare_digest(token.strip().encode("latin-1"), self._token)
+        # Blanks alone: read as Latin-1, a byte of some letter may look like another space.
+        right = hmac.compare_digest(token.strip(" \t").encode("latin-1"), self._token)
         if not right or scheme.lower() != "bearer":
             self._refuse()
             raise AccessDenied("the admin token is missing or wrong", hint="send Authorization: Bearer ADMIN_TOKEN")

@@ -34,6 +34,15 @@ async def test_who_shows_the_token_is_let_through(access: Access, shown: str) ->
     assert lines == []
 
 
+@pytest.mark.parametrize("token", ["gizli-söz-à", "пароль-Å", " 0c6d1b7e"[1:] + "\u00a0x\u00c5"])
+async def test_a_token_may_have_any_letters(clock: Clock, token: str) -> None:
+    """Sent as UTF-8; what ends some letters there is a blank in Latin-1, as which headers are read."""
+    access = Access(SecretStr(token), clock=clock)
+    await access(asking(f"Bearer {token}".encode()))
+    with pytest.raises(AccessDenied):
+        await access(asking(f"Bearer {token}"[:-1].encode()))
+
+
 @pytest.mark.parametrize(
     "shown",
     [
