@@ -12,7 +12,8 @@ import orjson
 
 from service.errors import NotFound
 from service.mapping import Mapping, Rules
-from service.model import MISSING, Action, Change, EventState, Trace
+from service.model import MISSING, Action, Change, EventState, Json, Trace
+from service.paths import as_text
 from service.pipeline import NOT_CONFIGURED, InForce
 from service.store import Store
 from service.store.ledger import Line, Logged, Story
@@ -31,6 +32,9 @@ WAS_READ: Final = "the CRM's record was read back, and the reading is not kept: 
 IS_READ: Final = "the CRM's record is read back for it: shown is what the event itself says"
 CARRIED: Final = "the CRM's record was read back for a newer event, which carries it: shown is what this one said"
 NOT_SAID: Final = "not in the event itself: taken from the CRM's record"
+
+_LEAST: Final = -(2**63)
+_MOST: Final = 2**64 - 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,8 +104,19 @@ def _line(trace: Trace) -> dict[str, Any]:
     line: dict[str, Any] = {"target": trace.target, "path": trace.path}
     if trace.raw is not MISSING:
         line["raw"] = trace.raw
-    line["steps"] = [{"step": step.name, "value": step.value} for step in trace.steps]
+    line["steps"] = [{"step": step.name, "value": _in_json(step.value)} for step in trace.steps]
     return line | {"result": trace.result, "value": trace.value, "reason": trace.reason}
+
+
+def _in_json(value: Json) -> Json:
+    """Return what a step made as JSON is written here: a whole number of more than 64 bits as text."""
+    match value:
+        case int() if not _LEAST <= value <= _MOST:
+            return as_text(value)
+        case list():
+            return [_in_json(one) for one in value]
+        case _:
+            return value
 
 
 async def _trace(store: Store, logged: Logged, present: InForce | None) -> EventTrace:

@@ -4,6 +4,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any, Final
 
+import orjson
 import pytest
 from sqlalchemy import update
 
@@ -330,3 +331,13 @@ def test_the_lines_of_a_change_are_those_of_its_rules() -> None:
     (line,) = lines_of(rules, change(values={}))
     assert line.pop("reason").startswith("missing")
     assert line == {"target": "title", "path": "job_title", "steps": [], "result": "skip", "value": None}
+
+
+def test_what_a_step_makes_is_shown_as_json_can_hold_it() -> None:
+    """A sum of numbers may be larger than any of them."""
+    transform: list[Json] = [{"jmespath": "[sum(@), [0]]"}, {"jmespath": "[0]"}]
+    rules = Rules.parse({"mapping": {"title": {"from": "amounts", "transform": transform}}})
+    (line,) = lines_of(rules, change("evt-1", values={"amounts": [2**64 - 1, 1]}))
+    assert [step["value"] for step in line["steps"]] == [[str(2**64), 2**64 - 1], str(2**64)]
+    assert line["reason"] == "found a whole number of more than 64 bits"
+    assert orjson.dumps(line)
