@@ -83,9 +83,11 @@ def admin_routes(admin: Admin, access: Access) -> APIRouter:
     @router.get("/contacts/{contact}")
     async def contact(contact: str, source: Annotated[str | None, Query()] = None) -> Response:
         """Tell a person's story, as ``explain`` does; the newest events are traced."""
+        if "\x00" in contact + (source or ""):  # PostgreSQL knows no NUL
+            raise _nobody()
         story = await admin.store.ledger.story(contact, source=source)
         if not story.known:
-            raise NotFound("nobody of that name is in the log", hint="give a CRM record's id, a con_ uuid or an email")
+            raise _nobody()
         return _json(shown(story, await trace_story(admin.store, story, admin.in_force())))
 
     return router
@@ -104,6 +106,10 @@ def _id(text: str) -> int:
     if text.isascii() and text.isdecimal() and len(text) <= len(str(ID_MAX)) and int(text) <= ID_MAX:
         return int(text)
     raise NotFound("no event has such an id", hint="see `events` for the ids that are there")
+
+
+def _nobody() -> NotFound:
+    return NotFound("nobody of that name is in the log", hint="give a CRM record's id, a con_ uuid or an email")
 
 
 def _json(document: Mapping[str, Any] | Any) -> Response:  # noqa: ANN401  # whatever JSON can hold

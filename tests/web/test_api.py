@@ -170,6 +170,28 @@ async def test_nobody_is_not_found_and_not_repeated(operator: Operator) -> None:
     assert "nobody@elsewhere" not in answer.text
 
 
+async def test_whatever_a_person_is_called_is_looked_for_on_either_store(
+    tmp_path: Path, sandbox: RunningSandbox, store_url: str
+) -> None:
+    """PostgreSQL keeps no NUL in a text, and takes none in a question either."""
+    odd = ["%00", "a%00b@northwind.example", "con_%00", "%ff", "%ed%a0%80", "%F0%9F%A6%8A", "%25", "'", "x" * 5_000]
+    async with operating(tmp_path, CHARTMOGUL_BASE_URL=sandbox.base_url, DATABASE_URL=store_url) as operator:
+        for named in odd:
+            assert (await operator.ask(f"/contacts/{named}")).status_code == 404, named
+            assert (await operator.ask(f"/contacts/101?source={named}")).status_code == 404, named
+
+
+async def test_a_number_that_json_does_not_hold_is_shown_in_a_trace_as_text(operator: Operator) -> None:
+    operator.write(CONFIGURATION.replace("transform: [trim]", "transform: [to_number, to_string]"))
+    await operator.ask("/config/reload", "POST")
+    await operator.service.accepted(pipedrive(101, "9d1c2b8f", T0, job_title="7" * 30))
+    await operator.service.settled()
+    answer = await operator.ask("/events/1/trace")
+    assert answer.status_code == 200
+    (title,) = [line for line in answer.json()["fields"] if line["target"] == "title"]
+    assert title["steps"][0] == {"step": "to_number", "value": "7" * 30}
+
+
 async def test_the_configuration_in_force_is_shown_without_secrets(operator: Operator) -> None:
     answer = await operator.ask("/config")
     document = answer.json()
