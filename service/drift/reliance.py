@@ -98,7 +98,7 @@ class Reliance:
         return told
 
     def unmet(self, change: Change, traces: Sequence[Trace]) -> Iterator[tuple[DriftKind, Trace]]:
-        """Return each trace of a value without entry in its table, also of one with a default, or of a skipped error."""
+        """Return each trace of a value without entry in its table, whatever became of it, or of a skipped error."""
         tables = self._tables_of_deletions if change.action is Action.DELETED else self._tables
         for trace in traces:
             if trace.result == "set" and trace.target not in tables:
