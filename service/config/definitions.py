@@ -65,7 +65,9 @@ class Definitions:
         said = [key for key in FROM if key in part]
         if len(said) > 1:
             self.refuse(path, " and ".join(said), "at most one of from, const, concat")
-        return self.check(path, part) and len(said) <= 1
+        if USE in part:
+            self.refuse((*path, USE), f"the key '{USE}'", ", ".join(RULE_KEYS), key=True)
+        return self.check(path, part) and len(said) <= 1 and USE not in part
 
     def _unknown(self, path: KeyPath, rule: Part) -> list[str]:
         """Refuse the keys that no rule has, and return them."""
