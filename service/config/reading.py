@@ -166,11 +166,11 @@ def read_text(path: Path) -> str | Fault:
 
 
 def _proof(preset: str | None, entry: dict[str, Json]) -> Proof:
-    """Say how the source's senders are proved: as its preset does, not at all, or by ``verify`` in the short form."""
+    """Say how the source's senders are proved: as its preset does, not at all, or by ``verify``, the short form where there is one."""
     auth = entry.get("auth")
     if auth == "none" or (isinstance(auth, dict) and "none" in auth):
         return "none"
-    return "verify" if "auth" not in entry and "verify" in entry and takes_verify(preset) else "auth"
+    return "verify" if "auth" not in entry and takes_verify(preset) else "auth"
 
 
 def _reader(preset: str, spec: SourceSpec) -> Reader[Any] | None:
