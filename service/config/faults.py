@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Annotated, Any, Final, Literal, Protocol, TypeAlias, Union, get_args, get_origin
 
 from pydantic import BaseModel, SecretStr
+from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
 from service.config.settings import NAME_PATTERN
@@ -169,8 +170,11 @@ def _fault(error: ErrorDetails, located: Located, shape: Any, prefix: KeyPath) -
     word = str(spot.path[-1]) if at_key else spot.value
     choices = _choices(kind, context, spot)
     allowed = ", ".join(choices) if choices else _allowed(error, spot, hidden=variable is not None)
+    homes = _homes(spot, str(word)) if kind == "extra_forbidden" else []
+    if homes:
+        allowed += f"; {word} stands under {' or '.join(homes)}"
     near = context.get("nearest") or (_error_of(context, "nearest") if variable is None else None)
-    if near is None and choices and variable is None and isinstance(word, str):
+    if near is None and not homes and choices and variable is None and isinstance(word, str):
         near = nearest(word, choices)
     return Fault(
         located.where(at, key=missing or at_key),
@@ -214,6 +218,12 @@ def _choices(kind: str, context: Mapping[str, Any], spot: _Spot) -> list[str]:
         return _WORD.findall(words)
     allowed = context.get("allowed")
     return [str(word) for word in allowed] if isinstance(allowed, list | tuple) else []
+
+
+def _homes(spot: _Spot, key: str) -> list[str]:
+    """Return the neighbours of a key under which it would be right, as of one that is not far enough in."""
+    fields = [item for shape in spot.around for item in _fields(shape).items()]
+    return sorted({name for name, info in fields if any(key in _keys(inner) for inner in _flat(info.annotation))})
 
 
 def _allowed(error: ErrorDetails, spot: _Spot, *, hidden: bool) -> str:
@@ -276,13 +286,15 @@ def _below(shape: Any, part: str | int) -> _Shapes:  # noqa: ANN401  # as above
 
 
 def _description(shape: Any, part: str | int) -> str:  # noqa: ANN401  # as above
-    fields = shape.model_fields if isinstance(shape, type) and issubclass(shape, BaseModel) else {}
-    return next((info.description or "" for name, info in fields.items() if part in {name, info.alias}), "")
+    return next((info.description or "" for name, info in _fields(shape).items() if part in {name, info.alias}), "")
 
 
 def _keys(shape: Any) -> list[str]:  # noqa: ANN401  # as above
-    fields = shape.model_fields if isinstance(shape, type) and issubclass(shape, BaseModel) else {}
-    return [info.alias or name for name, info in fields.items()]
+    return [info.alias or name for name, info in _fields(shape).items()]
+
+
+def _fields(shape: Any) -> dict[str, FieldInfo]:  # noqa: ANN401  # as above
+    return shape.model_fields if isinstance(shape, type) and issubclass(shape, BaseModel) else {}
 
 
 def _tags(shape: Any) -> set[object]:  # noqa: ANN401  # as above

@@ -40,6 +40,7 @@ _WORDS: Final[dict[str, Json]] = {
 _QUOTED: Final = re.compile(r"'([^']*)'")
 _HELP: Final = (
     ("quotes that are", "YAML; close the quotes, or put the text in quotes of the other kind"),
+    ("expected <block end>", "YAML; each key as far in as its neighbours, and what stands below one further in"),
     (r"got '\['", "YAML; put a path with [ ] in quotes inside {…} and […]"),
     ("cannot start any token", "YAML; put text that starts with a sign of YAML's own in quotes"),
     (
