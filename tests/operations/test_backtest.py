@@ -199,6 +199,25 @@ async def test_the_same_rules_are_no_difference_and_are_not_mapped(house: House)
     )
 
 
+@pytest.mark.parametrize(
+    ("now", "then", "values"),
+    [
+        ("{const: 1}", "{const: true}", {}),
+        ("{const: 1}", "{const: 1.0}", {}),
+        ("{from: label, map: {x: 0}}", "{from: label, map: {x: false}}", {"label": "x"}),
+        ("{from: tier, default: false}", "{from: tier, default: 0}", {}),
+    ],
+)
+async def test_true_is_not_one_in_a_rule_either(now: str, then: str, values: dict[str, Json], house: House) -> None:
+    """Python takes them for the same, and ChartMogul does not."""
+    present, candidate = (with_rule(LIFECYCLE, f"Lifecycle: {rule}") for rule in (now, then))
+    await house.log(person(1, **values))
+    report = await house.backtest(candidate, present=present)
+    assert found(report, "custom.Lifecycle") == {"sent differently": 1}
+    titled = candidate.replace(TITLE, "title: job_title")
+    assert found(await house.backtest(titled, present=present), "custom.Lifecycle") == {"sent differently": 1}
+
+
 async def test_fields_and_sources_that_are_new_or_gone_are_a_difference_even_without_a_change(house: House) -> None:
     await house.log()
     second = PRESENT.partition("\n")[2].replace("  pipedrive:", "  sales:", 1)

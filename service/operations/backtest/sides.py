@@ -1,13 +1,16 @@
 """What one configuration makes of one change: whether it is sent, with which fields, and why not."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Any, Final
 
+import orjson
+
 from service.admission import UNWANTED
 from service.mapping import Mapping, MappingSpec, Rules
 from service.mapping.targets import CUSTOM_PREFIX
-from service.model import Action, Change, Trace
+from service.model import Action, Change, Json, Trace
 from service.paths import heads
 from service.sources.base import IGNORED
 from service.translate import FILTERED, NO_FIELD
@@ -52,9 +55,9 @@ class Sides:
     def __init__(self, old: Rules, new: Rules) -> None:
         self.old = old
         self.new = new
-        self.alike = old.document == new.document
-        rules = dict(old.mapping.spec.rules())
-        self._shared = frozenset(target for target, rule in new.mapping.spec.rules() if rules.get(target) == rule)
+        self.alike = _text(old.document) == _text(new.document)
+        rules = {target: _text(rule) for target, rule in _written(old)}
+        self._shared = frozenset(target for target, rule in _written(new) if rules.get(target) == _text(rule))
         self._rest = _without(new, self._shared)
 
     def make(self, before: Change, after: Change) -> tuple[Made, Made]:
@@ -118,13 +121,25 @@ def _mapped(traces: tuple[Trace, ...]) -> Made:
 def _without(rules: Rules, targets: frozenset[str]) -> Mapping | None:
     """Return the mapping but for these targets, None where nothing is left of it."""
     rest: dict[str, Any] = {}
-    for target, _ in rules.mapping.spec.rules():
+    for target, rule in _written(rules):
         if target not in targets:
-            written: Any = rules.document["mapping"]
             name = target.removeprefix(CUSTOM_PREFIX)
-            place, written = (rest, written) if name == target else (rest.setdefault("custom", {}), written["custom"])
-            place[name] = written[name]
+            place = rest if name == target else rest.setdefault("custom", {})
+            place[name] = rule
     return Mapping(MappingSpec.model_validate(rest)) if rest else None
+
+
+def _written(rules: Rules) -> Iterator[tuple[str, Json]]:
+    """Yield each target with its rule as it was written."""
+    mapping: Any = rules.document["mapping"]
+    for target in rules.mapping.targets:
+        name = target.removeprefix(CUSTOM_PREFIX)
+        yield target, mapping[name] if name == target else mapping["custom"][name]
+
+
+def _text(written: object) -> bytes:
+    """Return what is the same for the same rules only: to Python ``1`` equals ``true``."""
+    return orjson.dumps(written, option=orjson.OPT_SORT_KEYS)
 
 
 def _why_ignored(rules: Rules, change: Change) -> str | None:
