@@ -206,7 +206,11 @@ def _story(connection: Connection, named: str, source: str | None, limit: int) -
         {row.uuid: _blame(connection, row) for row in known},
         tuple(_line(row) for row in listed),
         tuple(_line(row) for row in tried),
-        {row.uuid: would_be(connection, row.shadow) for row in known if row.shadow is not None},
+        {
+            row.uuid: would_be(connection, row.shadow, unpack_fields(row.fields))
+            for row in known
+            if row.shadow is not None
+        },
     )
 
 

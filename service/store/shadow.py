@@ -1,13 +1,13 @@
 """Shadow mode's side of the log: what waits for its source to go live, and what contacts are owed because of it."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
 
 from sqlalchemy import Connection, Row, Select, exists, func, select, text, tuple_, update
 
-from service.model import DeliveryState, Shadowed
+from service.model import Confirmed, DeliveryState, Shadowed
 from service.schema import OPEN, SHADOW_OWES, SHADOWED, attempts, contacts, deliveries, events, links
 from service.store.database import Database
 from service.store.fields import pack_shadow, unpack_doubts, unpack_shadow
@@ -122,9 +122,12 @@ def forget_shadow(connection: Connection, rows: Sequence[Row[Any]]) -> None:
     _without(connection, sorted(there), {row.id for row in rows})
 
 
-def would_be(connection: Connection, packed: bytes | None) -> tuple[WouldBe, ...]:
-    """Return what would have been sent to a contact, field by field, and still waits for its source to go live."""
-    sent = {name: one for name, one in (unpack_shadow(packed) or {}).items() if one.sent}
+def would_be(connection: Connection, packed: bytes | None, known: Mapping[str, Confirmed]) -> tuple[WouldBe, ...]:
+    """Return what would have been sent to a contact, field by field, and still waits for its source to go live.
+
+    What a live source had confirmed since may have brought the value, or taken away one that was there.
+    """
+    sent = {name: one for name, one in (unpack_shadow(packed) or {}).items() if _is_to_be_sent(one, known.get(name))}
     asked = select(events.c.id, events.c.source).where(
         text(SHADOWED), events.c.id.in_({one.event_id for one in sent.values()})
     )
@@ -134,6 +137,12 @@ def would_be(connection: Connection, packed: bytes | None) -> tuple[WouldBe, ...
         for name, one in sorted(sent.items())
         if one.event_id is not None and one.event_id in sources
     )
+
+
+def _is_to_be_sent(one: Shadowed, known: Confirmed | None) -> bool:
+    if known is None or not known.certain or known.confirmed_at is None or known.confirmed_at <= one.at:
+        return one.sent
+    return one.value != known.value
 
 
 def _without(connection: Connection, here: Sequence[tuple[str, str]], gone: Collection[int]) -> None:

@@ -64,6 +64,7 @@ async def shadowed(
     source: str = SOURCE,
     name: str = "title",
     value: str = "CEO",
+    sent: bool = True,
     doubts: tuple[Doubt, ...] = (),
 ) -> int:
     """Let a change of a person end in shadow mode, and return its id."""
@@ -84,7 +85,7 @@ async def shadowed(
         link=Link(uuid, "email in email"),
         doubts=doubts or known.doubts,
         doubts_seen=known.doubts,
-        shadowed={name: Shadowed(value, (event_id, event_id), event_id, clock())},
+        shadowed={name: Shadowed(value, (event_id, event_id), event_id, clock(), sent=sent)},
     )
     assert await store.deliveries.record(delivery, done, now=clock())
     return event_id
@@ -252,6 +253,31 @@ async def test_a_story_shows_what_would_be_sent_for_as_long_as_it_waits(store: S
     assert (one.field, one.source, one.shadowed.value, one.shadowed.event_id) == ("title", SOURCE, "CFO", event_id)
     await by_hand(store, update(events).values(state="ignored", reason="erased at a person's request"))
     assert (await store.ledger.story(PERSON)).would_be_sent == {ADA: ()}
+
+
+@pytest.mark.parametrize(
+    ("sent", "at", "value", "certain", "told"),
+    [
+        (True, 1, "CEO", True, False),
+        (True, 1, "COO", True, True),
+        (False, 1, "COO", True, True),
+        (True, 1, "CEO", False, True),
+        (True, 0, "CEO", True, True),
+    ],
+    ids=["brought", "another", "taken away", "unsure", "before"],
+)
+async def test_a_story_tells_by_what_live_sources_brought_since_whether_a_value_would_be_sent(  # a case is all of this
+    store: Store, clock: Clock, *, sent: bool, at: float, value: str, certain: bool, told: bool
+) -> None:
+    """Their values are older, so that those in shadow mode still stand; a contact was read for those of before."""
+    await shadowed(store, clock, "a", value="CEO", sent=sent)
+    await receive(store, clock, change("live", "900"), source="hubspot")
+    delivery = await claim_one(store, clock)
+    assert await hold(store, clock, delivery, "title") is not None
+    confirmed = Confirmed(value, (0, 0), 2, clock.after(at), certain=certain)
+    await finish(store, clock, delivery, confirmed={"title": confirmed})
+    would_be_sent = (await store.ledger.story(PERSON)).would_be_sent[ADA]
+    assert [one.field for one in would_be_sent] == (["title"] if told else [])
 
 
 async def test_what_a_contact_is_owed_is_sent_by_a_source_that_is_live(store: Store, clock: Clock) -> None:
