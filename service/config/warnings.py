@@ -12,7 +12,9 @@ from pydantic import BaseModel, SecretStr
 
 from service.config.yaml_file import Document, KeyPath, written
 from service.mapping.spec import RuleSpec
-from service.mapping.targets import CUSTOM_PREFIX
+from service.mapping.targets import CUSTOM_PREFIX, fit_for
+from service.mapping.values import MappingError, emptiness
+from service.model import Json
 from service.pipeline import ConfiguredSource
 
 NAMES: Final = (
@@ -26,6 +28,7 @@ NAMES: Final = (
     "position_mapped",
     "table_without_default",
     "transform_without_effect",
+    "value_not_taken",
 )
 """Every warning there is."""
 CASES: Final = frozenset({"lower", "upper", "title"})
@@ -135,6 +138,7 @@ def _of_rule(document: Document, rule: _Written) -> Iterator[ConfigWarning]:
     yield from _of_paths(document, rule)
     yield from _of_transforms(document, rule)
     yield from _of_table(document, rule)
+    yield from _of_fixed(document, rule)
 
 
 def _of_email(document: Document, rule: _Written) -> Iterator[ConfigWarning]:
@@ -176,6 +180,31 @@ def _of_table(document: Document, rule: _Written) -> Iterator[ConfigWarning]:
             cause = f"no value can have this entry's text, since {last} comes before the table"
             hint = f"write the entry as {last} leaves it"
             yield _warning(document, (*rule.path, "map", key), "entry_out_of_reach", cause, hint)
+
+
+def _of_fixed(document: Document, rule: _Written) -> Iterator[ConfigWarning]:
+    """Warn of values in the file that the field does not take: whoever gets one is not brought up to date."""
+    fits = fit_for(rule.target)
+    for key, value in _fixed(rule.spec):
+        try:
+            fits(value)
+        except MappingError as error:
+            cause = f"{rule.target} does not take this value, which ends as an error: {error}"
+            yield _warning(document, (*rule.path, *key), "value_not_taken", cause, "write one that it takes")
+
+
+def _fixed(spec: RuleSpec) -> Iterator[tuple[KeyPath, Json]]:
+    """Yield the values that a rule sends as they stand in the file, each with its key. What is empty is none."""
+    if not spec.transform and spec.map is None:
+        yield from _unless_empty(("const",), spec.const)
+    yield from _unless_empty(("default",), spec.default)
+    for key, value in (spec.map or {}).items():
+        yield from _unless_empty(("map", key), value)
+
+
+def _unless_empty(key: KeyPath, value: Json) -> Iterator[tuple[KeyPath, Json]]:
+    if emptiness(value) is None:
+        yield key, value
 
 
 def _of_constants(document: Document, rules: list[_Written]) -> Iterator[ConfigWarning]:

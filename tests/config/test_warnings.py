@@ -66,6 +66,32 @@ def test_an_email_as_the_crm_wrote_it(file: Path, rule: str, *, warned: bool) ->
     assert of_rules(file, f"email: {rule}") == (["email_not_lower email"] if warned else [])
 
 
+@pytest.mark.parametrize(
+    ("rule", "places"),
+    [
+        ("last_seen: {const: yesterday}", ["last_seen.const"]),
+        ("last_seen: {const: 2026-03-02}", []),
+        ("last_seen: {const: 1772443800, transform: [to_datetime]}", []),
+        ("last_seen: {from: seen, default: never}", ["last_seen.default"]),
+        ("last_seen: {from: seen, default: null}", []),
+        ("custom: {Tier: {from: tier, map: {a: %s, b: B}, default: ''}}" % ("A" * 256), ["custom.Tier.map.a"]),
+        ("title: {const: 5}", []),
+    ],
+)
+def test_values_of_the_file_that_the_field_does_not_take(file: Path, rule: str, places: list[str]) -> None:
+    """Every change of the source would become a dead letter."""
+    assert of_rules(file, rule) == [f"value_not_taken {place}" for place in places]
+
+
+def test_a_value_that_is_not_taken_is_not_shown(file: Path) -> None:
+    text = PIPEDRIVE + "      position: {const: first}\n"
+    (said,) = [str(one) for one in loaded(file, text).warnings if one.name == "value_not_taken"]
+    assert said.partition(" ")[2] == (
+        "sources.pipedrive.mapping.position.const: position does not take this value, which ends as an error: "
+        "found text, not a whole number; use to_int; write one that it takes (value_not_taken)"
+    )
+
+
 def test_fields_that_others_rely_on(file: Path) -> None:
     assert of_rules(file, "position: rank", "external_id: id", "custom: {CRM id: id}") == [
         "position_mapped position",
