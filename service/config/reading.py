@@ -166,7 +166,7 @@ def read_text(path: Path) -> str | Fault:
 
 
 def _proof(preset: str | None, entry: dict[str, Json]) -> Proof:
-    """Say how the source's senders are proved: as its preset does, not at all, or by ``verify``, the short form where there is one."""
+    """Say how senders are proved: as the preset does, not at all, or by ``verify``, where a preset has it."""
     auth = entry.get("auth")
     if auth == "none" or (isinstance(auth, dict) and "none" in auth):
         return "none"
