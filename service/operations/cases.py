@@ -98,7 +98,7 @@ class _Expect(_Form):
 
     @model_validator(mode="after")
     def _something(self) -> Self:
-        if not self.model_fields_set:
+        if self.status is None and self.events is None and self.patches is None:
             raise ValueError("at least one of status, events and patches is needed")
         return self
 

@@ -252,6 +252,7 @@ def test_a_change_is_of_its_own_time_or_of_the_case_s(config: Config) -> None:
         (case_of(request=None), "exactly one of request and change is needed"),
         (case_of(change={"object_id": "1"}), "exactly one of request and change is needed"),
         (case_of(expect=None), "expect: this key is required"),
+        (case_of(expect={"status": None}), "expect: at least one of status, events and patches is needed"),
         (case_of(expect={}), "expect: at least one of status, events and patches is needed"),
         (case_of(expect={"patch": {}}), "expect.patch: no such key is known"),
         (case_of(expect={"patches": [{"patch": {}}]}), "expect.patches.0.object_id: this key is required"),
