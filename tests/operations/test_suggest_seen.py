@@ -82,6 +82,13 @@ def test_what_is_to_be_minded_is_said(case: str) -> None:
     assert findings_of(stages(*values)) == findings
 
 
+def test_only_of_a_telephone_number_is_the_region_asked() -> None:
+    """A short number may be anything: an id, a score, an amount."""
+    seen = stages("4711", "4712")
+    assert findings_of(seen, "custom.Customer number") == ()
+    assert findings_of(seen, "phone") == ("numbers without +: write {e164: REGION} with the region that they are of",)
+
+
 def test_values_of_mixed_types_become_text_in_a_custom_attribute() -> None:
     rules = custom(*({"score": value} for value in (1, 2, "three")))
     assert rules["custom.Score"] == {"from": "score", "transform": ["to_string"]}

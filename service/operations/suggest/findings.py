@@ -65,8 +65,8 @@ def types_of(seen: Seen) -> dict[str, int]:
     return types
 
 
-def findings_of(seen: Seen) -> tuple[str, ...]:
-    """Say what to mind about the values of a field: types, looks, spaces, capitals, gaps."""
+def findings_of(seen: Seen, target: str = "") -> tuple[str, ...]:
+    """Say what to mind about the values of a field: types, looks, spaces, capitals, gaps; of ``phone`` the region."""
     found: list[str] = []
     types = types_of(seen)
     if len(types) > 1:
@@ -80,7 +80,7 @@ def findings_of(seen: Seen) -> tuple[str, ...]:
         found.append(f"spaces around it in {seen.spaced}")
     if seen.mixed_case:
         found.append(f"capitals in {seen.mixed_case}")
-    if seen.share(*PHONES) > CLEARLY and seen.numbers_with_plus < seen.records and len(seen.regions) != 1:
+    if target == "phone" and seen.numbers_with_plus < seen.records and len(seen.regions) != 1:
         found.append("numbers without +: write {e164: REGION} with the region that they are of")
     if seen.empty:
         found.append(f"null or blank in {seen.empty}")

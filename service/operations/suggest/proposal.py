@@ -71,7 +71,7 @@ def propose(survey: Survey) -> Proposals:
             target,
             seen,
             _rule(seen, _steps_for(target, seen), skips=target in _SKIPPING),
-            findings_of(seen),
+            findings_of(seen, target),
         )
         for target, seen in taken.items()
     ]
