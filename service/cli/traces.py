@@ -34,7 +34,8 @@ def event_trace_text(trace: Any) -> str:  # noqa: ANN401  # an EventTrace, whose
 
 def inspection_text(shape: Mapping[str, Any]) -> str:
     """Write what ``inspect`` found: whether a request is taken, and for each contact the trace and what is sent."""
-    taken = f"refused, {shape['reason']}" if shape["reason"] else f"taken, {len(shape['events'])} changes"
+    count = len(shape["events"])
+    taken = f"refused, {shape['reason']}" if shape["reason"] else f"taken, {count} change{'' if count == 1 else 's'}"
     contacts = [
         f"\n{_printable(patch['object_id'])}\n{trace_text(patch['trace'])}{_patch(patch)}\n"
         for patch in shape["patches"]

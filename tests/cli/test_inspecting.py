@@ -57,7 +57,7 @@ def test_inspect_shows_the_way_of_each_field_for_people(here: Verb, tmp_path: Pa
     ended = here("inspect", "--text", capture_file(tmp_path, webhook_of("pipedrive")))
     assert ended.code == 0, ended.err
     lines = ended.out.splitlines()
-    assert lines[:3] == ["pipedrive: taken, 1 changes", "", "101"]
+    assert lines[:3] == ["pipedrive: taken, 1 change", "", "101"]
     assert any(
         line.split() == ["title", "job_title", '"', "CEO", '"', "→", "trim", '"CEO"', "→", "set", '"CEO"']
         for line in lines

@@ -149,4 +149,4 @@ def test_what_a_contact_would_be_sent_ends_its_part_of_an_inspection(patch: dict
         "events": [{}],
         "patches": [{"object_id": "451", "trace": [], **patch}],
     }
-    assert inspection_text(found) == f"pipedrive: taken, 1 changes\n\n451\n{expected}\n"
+    assert inspection_text(found) == f"pipedrive: taken, 1 change\n\n451\n{expected}\n"
