@@ -19,6 +19,7 @@ from service.store.drifts import Drifts
 from service.store.ledger import Ledger
 from service.store.migrate import HEAD, version
 from service.store.refusals import Refusals
+from service.store.shadow import Shadows
 
 CALLS_LOOKED_AT: Final = 2_000
 """Calls to ChartMogul, the newest, whose fields are looked at."""
@@ -34,6 +35,7 @@ class Checkup:
         self.ledger = Ledger(self._database)
         self.refusals = Refusals(self._database)
         self.drifts = Drifts(self._database)
+        self.shadows = Shadows(self._database)
         self.accounts = Accounts(self._database)
 
     async def version(self) -> str | None:

@@ -71,6 +71,27 @@ async def test_an_attribute_that_chartmogul_ignores_is_named_until_it_is_taken(
         assert "taken by ChartMogul: Favourite colour" in one_of(findings, "attributes", "pipedrive").seen
 
 
+async def test_a_source_in_shadow_mode_is_told_with_what_waits_even_when_it_is_gone(
+    tmp_path: Path, sandbox: RunningSandbox
+) -> None:
+    shadow = CONFIGURATION.replace("preset: pipedrive\n", "preset: pipedrive\n    deliver: shadow\n")
+    config = configure(tmp_path, shadow, CHARTMOGUL_BASE_URL=sandbox.base_url)
+    assert one_of(await looked_at(setup_of(config)), "deliver").seen == "shadow mode: nothing is sent"
+    async with running(config) as service:
+        await service.accepted(pipedrive(101, "evt-1", real_clock(), job_title="CEO"))
+        await service.settled()
+        findings = await looked_at(setup_of(config))
+        found = one_of(findings, "deliver")
+        assert (found.about, found.status) == ("pipedrive", "ok")
+        assert found.seen == "shadow mode: nothing is sent; 1 changes wait until it is live"
+        setup = setup_of(config)
+        del setup.sources["pipedrive"]
+        found = one_of(worse(await looked_at(setup)), "deliver", "pipedrive")
+        assert found.seen == "1 shadowed changes of it wait, and it is not configured"
+        faulty = (ConfigurationFault("config.yaml:3:13", "sources.pipedrive.preset", "'pipe'", "pipedrive", None),)
+        assert of(await looked_at(replace(setup, faults=faulty)), "deliver") == [], "it is only faulty"
+
+
 async def test_an_account_that_is_paused_is_named(tmp_path: Path, sandbox: RunningSandbox) -> None:
     region = "      custom:\n        Region: {from: region, transform: [upper]}\n"
     assert region in CONFIGURATION

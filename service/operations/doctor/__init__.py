@@ -13,7 +13,7 @@ from service.operations.doctor.finding import Finding
 from service.operations.doctor.log import failed, of_drift, of_file, of_log
 from service.operations.doctor.readback import of_read_back
 from service.operations.doctor.sink import Reach, of_chartmogul
-from service.operations.doctor.sources import History, history, of_accounts, of_source
+from service.operations.doctor.sources import History, history, of_accounts, of_left_behind, of_source
 from service.store.checkup import Checkup, file_of
 
 __all__ = ["Finding", "Reach", "Setup", "examine"]
@@ -29,6 +29,8 @@ async def examine(setup: Setup, *, clock: Callable[[], datetime]) -> tuple[Findi
         past = await _log(setup.database_url.get_secret_value(), findings, clock)
     for configured in setup.sources.values():
         findings += of_source(configured, past)
+    if past is not None and not setup.faults:  # else it is not known which are configured
+        findings += of_left_behind(setup.sources, past)
     if setup.reach is not None:
         timeout_s = setup.reach.connect_timeout_s
         findings += await of_read_back(setup.sources.values(), connect_timeout_s=timeout_s, clock=clock)

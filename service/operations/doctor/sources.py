@@ -1,11 +1,12 @@
 """How each source stands: its secrets, what it received and refused last, and the attributes that it sets."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Final
 
 from service.coalesce import CUSTOM
+from service.model import Deliver
 from service.operations.credentials import secrets_of
 from service.operations.doctor.finding import Finding
 from service.pipeline import ConfiguredSource
@@ -30,6 +31,8 @@ class History:
     confirmed: Mapping[tuple[str, str], datetime] = field(default_factory=dict)
     """When each field was last taken, by source and field."""
     accounts: tuple[AccountState, ...] = ()
+    shadowed: Mapping[str, int] = field(default_factory=dict)
+    """How many changes of each source wait until it is live."""
 
 
 async def history(checkup: Checkup) -> History:
@@ -41,12 +44,16 @@ async def history(checkup: Checkup) -> History:
         {(one["account"], one["attribute"]): one for one in await checkup.ledger.ignored_attributes()},
         await checkup.confirmed(),
         tuple(await checkup.accounts.states()),
+        await checkup.shadows.counts(),
     )
 
 
 def of_source(configured: ConfiguredSource, past: History | None) -> Iterator[Finding]:
     """Yield how one source stands; ``past`` None where the log cannot be read."""
     yield from _secrets(configured)
+    if configured.deliver is Deliver.SHADOW:
+        waiting = "" if past is None else f"; {past.shadowed.get(configured.name, 0)} changes wait until it is live"
+        yield Finding("deliver", configured.name, "ok", f"shadow mode: nothing is sent{waiting}")
     if past is not None:
         yield _webhooks(configured, past)
         yield from _attributes(configured, past)
@@ -58,6 +65,14 @@ def of_accounts(past: History) -> Iterator[Finding]:
         if state.paused_at is not None:
             hint = "`resume` lets it go on" if state.paused_by_hand else "mend the key; it resumes by itself"
             yield Finding("account", state.name, "warn", f"it is paused: {state.paused_reason}", hint)
+
+
+def of_left_behind(sources: Collection[str], past: History) -> Iterator[Finding]:
+    """Yield the sources that are not configured any more, and whose shadowed changes will be sent by nobody."""
+    for name in sorted(past.shadowed.keys() - set(sources)):
+        seen = f"{past.shadowed[name]} shadowed changes of it wait, and it is not configured"
+        hint = "put it back under this name, and live, to have them sent; else they are let go after LOG_DAYS"
+        yield Finding("deliver", name, "warn", seen, hint)
 
 
 def _secrets(configured: ConfiguredSource) -> Iterator[Finding]:
