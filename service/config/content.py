@@ -8,6 +8,8 @@ from service.model import Json
 
 _LAYERS: Final = frozenset({"preset_mapping", "every_field"})
 """What is in the rules by now."""
+_RULES: Final = ("mapping", "when", "on_deleted")
+"""What changes are mapped by, which is kept by its version."""
 _USUAL: Final = {
     info.alias or name: [] if info.default == () else info.default
     for name, info in RuleSpec.model_fields.items()
@@ -16,17 +18,23 @@ _USUAL: Final = {
 """What a rule does that does not say: saying it makes no other rule."""
 
 
-def content_of(value: Json) -> Json:
-    """Return the sources of a file, each rule in its one long form. Total: what has another shape stays as it is."""
-    sources = value.get("sources") if isinstance(value, dict) else None
-    return {name: _source(entry) for name, entry in sources.items()} if isinstance(sources, dict) else sources
+def content_of(value: Json, unresolved: Json) -> Json:
+    """Return the sources of a file, each rule in its one long form. Total: what has another shape stays as it is.
+
+    Rules are those of ``value``; all else is of ``unresolved``, where no secret is that stands outside of the file.
+    """
+    sources, written = (each.get("sources") if isinstance(each, dict) else None for each in (value, unresolved))
+    if not isinstance(sources, dict) or not isinstance(written, dict):
+        return written
+    return {name: _source(sources.get(name), entry) for name, entry in written.items()}
 
 
-def _source(entry: Json) -> Json:
-    if not isinstance(entry, dict):
-        return entry
-    said = {key: value for key, value in entry.items() if key not in _LAYERS}
-    return said | {key: _mapping(said[key]) for key in ("mapping", "on_deleted") if key in said}
+def _source(entry: Json, written: Json) -> Json:
+    if not isinstance(entry, dict) or not isinstance(written, dict):
+        return written
+    said = {key: value for key, value in written.items() if key not in _LAYERS}
+    rules = {key: entry[key] for key in _RULES if key in entry}
+    return said | {key: rule if key == "when" else _mapping(rule) for key, rule in rules.items()}
 
 
 def _mapping(mapping: Json) -> Json:

@@ -32,9 +32,10 @@ _PUBLIC_URL: Final = "the https address that the CRM was given, without /webhook
 class Config:
     """Everything that the operator says, checked.
 
-    ``version`` names the content of the file: it changes with any rule, not with comments, layout or secrets.
-    ``digests`` do the same for each source, secrets included. ``seen`` is the fingerprint of the ``origin`` from before
-    it was read: whatever changed since differs from it. ``warnings`` tell what is right as it stands, but worth a look.
+    ``version`` names the content of the file: it changes with any rule, and with what a variable says in
+    one, not with comments, layout or secrets. ``digests`` do the same for each source, secrets included. ``seen`` is
+    the fingerprint of the ``origin`` from before it was read: whatever changed since differs from it. ``warnings`` tell
+    what is right as it stands, but worth a look.
     ``places`` says where each rule of a mapping stands, by source and target; what a preset brings has no place.
     """
 

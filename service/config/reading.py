@@ -58,8 +58,8 @@ class ConfigurationFile:
 
     @property
     def content(self) -> Json:
-        """What the file comes down to, with ``${NAME}`` as written."""
-        return {"sources": content_of(self._document.unresolved)}
+        """What the file comes down to, with ``${NAME}`` as written but in rules."""
+        return {"sources": content_of(self._document.value, self._document.unresolved)}
 
     def require_accounts(self, known: list[str]) -> None:
         """Record a fault for each source whose account is not set."""

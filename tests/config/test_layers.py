@@ -343,6 +343,19 @@ def test_the_version_follows_what_is_in_force(file: Path) -> None:
     assert len({before, *(version(file, text) for text in others)}) == len(others) + 1
 
 
+@pytest.mark.parametrize(
+    "rules",
+    [
+        '    mapping: {title: {const: "${PIPEDRIVE_PASSWORD}"}}\n',
+        '    mapping: {}\n    when: {field: label, equals: "${PIPEDRIVE_PASSWORD}"}\n',
+        '    mapping: {}\n    on_deleted: {title: {const: "${PIPEDRIVE_PASSWORD}"}}\n',
+    ],
+)
+def test_the_version_follows_what_a_variable_says_in_a_rule(rules: str, file: Path) -> None:
+    """The rules of a version are kept, so that changes can be mapped by them again: others need another name."""
+    assert version(file, HEAD + rules) != version(file, HEAD + rules, PIPEDRIVE_PASSWORD="another")
+
+
 def test_another_usual_mapping_of_a_preset_is_another_version() -> None:
     document = read_yaml(HEAD, name="config.yaml", variable=lambda _: "x")
     one, other = (
