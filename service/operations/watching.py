@@ -1,5 +1,7 @@
 """Keeps what is noticed of drift: read at the start, written as it comes, told once."""
 
+import asyncio
+
 import structlog
 
 from service.drift import Lookout, hint_of
@@ -14,7 +16,10 @@ async def go_on(lookout: Lookout, store: Store) -> None:
 
 
 async def write_down(lookout: Lookout, store: Store) -> None:
-    """Tell of each new cause once, then write what was noticed; raise StoreError, and keep it, where that cannot be."""
+    """Tell of each new cause once, then write what was noticed; raise StoreError, and keep it, where that cannot be.
+
+    Whoever breaks it off waits until that has ended.
+    """
     for drift in lookout.unheard():
         cause = drift.cause
         log.warning(
@@ -27,12 +32,11 @@ async def write_down(lookout: Lookout, store: Store) -> None:
             event_id=drift.event_id,
             hint=hint_of(drift),
         )
-    noticed = lookout.take()
-    written = False
-    try:
-        if noticed:
-            await store.drifts.write(noticed)
-        written = True
-    finally:
-        if not written:
-            lookout.put_back(noticed)
+    if noticed := lookout.take():
+        writing = asyncio.ensure_future(store.drifts.write(noticed))
+        try:
+            await asyncio.shield(writing)
+        finally:
+            await asyncio.wait([writing])  # whether it was written must be known, or its counts are added twice
+            if writing.exception() is not None:
+                lookout.put_back(noticed)
