@@ -5,7 +5,8 @@ import contextlib
 import sqlite3
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from datetime import datetime
 from functools import partial
 from pathlib import Path
 from typing import Any, Final
@@ -16,7 +17,8 @@ import orjson
 from service.config import load
 from service.config.settings import DATABASE_FILE
 from service.main import open_store, real_clock
-from service.schema import events
+from service.model import OutcomeKind
+from service.schema import attempts, deliveries, events
 from service.translate import LAG
 from tests.chaos import portal
 from tests.chaos.changes import CANARY, Change, Stream
@@ -47,6 +49,8 @@ UNMERGED_S: Final = LAG.total_seconds() + 5
 """Before the end nothing is merged: what is told of a record that is gone waits so long."""
 READS_MAX: Final = 2
 """Calls for each change of the CRM that is read back; most changes need none, and many share one."""
+WATCHED: Final = "pipedrive"
+"""The source that is in shadow mode for the first half of a run, and goes live amid everything else."""
 CONTACTS: Final = 120
 """So many that a minute tells of each but once or twice."""
 
@@ -58,6 +62,22 @@ class Plan:
     seed: int
     seconds: float
     contacts: int = CONTACTS
+
+
+@dataclass(slots=True)
+class Switch:
+    """A configuration's file, and when it let the source go live that was only watched."""
+
+    file: Path
+    live: str
+    at: datetime = field(default_factory=real_clock)
+
+    def go_live(self) -> None:
+        """Put the other configuration in its place, at once: whoever starts just then reads the one or the other."""
+        self.at = real_clock()
+        fresh = self.file.with_suffix(".new")
+        fresh.write_text(self.live, encoding="utf-8")
+        fresh.replace(self.file)
 
 
 def run(plan: Plan, directory: Path) -> Report:
@@ -73,15 +93,16 @@ def run(plan: Plan, directory: Path) -> Report:
     with weather(plan.contacts) as sky, serving(crm) as crm.served:
         configuration = CONFIGURATION + portal.CONFIGURATION.format(base_url=crm.served.base_url)
         settings = SETTINGS | {"PORTAL_TOKEN": crm.credentials["token"]}
-        environ = environment(directory, configuration, CHARTMOGUL_BASE_URL=sky.sandbox.base_url, **settings)
+        environ = environment(directory, _watched(configuration), CHARTMOGUL_BASE_URL=sky.sandbox.base_url, **settings)
         replica = Replica("service", port=free_port(), environ=environ, directory=directory, seed=plan.seed)
         stream = Stream(plan.seed, started=real_clock(), contacts=plan.contacts)
         senders = Senders(stream, urls=[replica.url], clock=real_clock, seed=plan.seed)
+        switch = Switch(directory / "config.yaml", configuration)
         thin = Senders(crm, urls=[replica.url], clock=real_clock, seed=plan.seed + 1, lanes=portal.LANES)
         try:
             sky.worsen(plan.seed)
             replica.start()
-            asyncio.run(_send([senders, thin], replica, plan.seconds, crm))
+            asyncio.run(_send([senders, thin], replica, plan.seconds, crm, switch))
             quiet_at = time.monotonic()
             sky.clear()
             _settle(replica, environ, directory, report)
@@ -93,6 +114,7 @@ def run(plan: Plan, directory: Path) -> Report:
             (directory / "requests.json").write_bytes(orjson.dumps(sky.sandbox.requests()))
         _judge(report, [*senders.acked, *thin.acked], sky, environ, directory)
         _judge_reads(report, crm, len(thin.acked), sky)
+        _judge_shadow(report, switch, environ, directory)
     report.kills += replica.kills
     report.counts += senders.counts + thin.counts
     report.wrong += [*senders.wrong, *thin.wrong, *replica.wrong]
@@ -101,12 +123,19 @@ def run(plan: Plan, directory: Path) -> Report:
     return report
 
 
-async def _send(senders: Sequence[Senders], replica: Replica, seconds: float, crm: Portal) -> None:
-    """Send for so long; then let the service live, so that what is under way can be acknowledged."""
+def _watched(configuration: str) -> str:
+    """Return a configuration by which one source is in shadow mode."""
+    return configuration.replace(f"    preset: {WATCHED}\n", f"    preset: {WATCHED}\n    deliver: shadow\n")
+
+
+async def _send(senders: Sequence[Senders], replica: Replica, seconds: float, crm: Portal, switch: Switch) -> None:
+    """Send for so long, half of it in shadow mode; then let the service live, so that what is under way is acked."""
     async with asyncio.TaskGroup() as group:
         for one in senders:
             group.create_task(one.run(seconds))
-        await asyncio.sleep(seconds)
+        await asyncio.sleep(seconds / 2)
+        switch.go_live()
+        await asyncio.sleep(seconds / 2)
         crm.calm_down()  # before the last life, which would otherwise ask nothing for a minute after a refusal
         await asyncio.to_thread(replica.live)
 
@@ -133,11 +162,16 @@ REPLAYED: Final = frozenset({"server_error", "unknown"})
 def _until_nothing_is_owed(replica: Replica, report: Report) -> None:
     deadline = time.monotonic() + SETTLED_S
     with httpx.Client(trust_env=False, base_url=replica.url) as client:
-        while (backlog := client.get("/health").json()["backlog"]) != {"pending": 0, "leased": 0}:
+        while any((owed := _owed(client.get("/health").json())).values()):
             if time.monotonic() > deadline:
-                report.wrong.append(f"after {SETTLED_S:.0f} s of quiet it still owes {backlog}")
+                report.wrong.append(f"after {SETTLED_S:.0f} s of quiet it still owes {owed}")
                 return
             time.sleep(0.05)
+
+
+def _owed(health: dict[str, Any]) -> dict[str, int]:
+    backlog: dict[str, int] = health["backlog"]
+    return backlog | {"shadowed": sum(one["shadowed"] for one in health["sources"].values())}
 
 
 def _judge(report: Report, acked: list[Change], sky: Weather, environ: Mapping[str, str], directory: Path) -> None:
@@ -163,6 +197,14 @@ def _judge_reads(report: Report, crm: Portal, told: int, sky: Weather) -> None:
         report.wrong.append(f"{crm.calls} calls of the CRM for {told} changes")
 
 
+def _judge_shadow(report: Report, switch: Switch, environ: Mapping[str, str], directory: Path) -> None:
+    """Hold the tries of the source that was only watched against what it might do then."""
+    tries = asyncio.run(_tries(environ, directory))
+    report.counts["shadowed"] += sum(one["outcome"] == OutcomeKind.SHADOWED for one in tries)
+    early = [one["id"] for one in tries if one["outcome"] == OutcomeKind.APPLIED and one["started_at"] < switch.at]
+    report.wrong += [f"attempt {one} was sent in shadow mode" for one in early]
+
+
 def _linked(database: Path, object_id: str) -> bool:
     """Say whether the log knows which contact a record is: then its email is not needed any more."""
     query = "SELECT 1 FROM links WHERE source = ? AND object_id = ?"
@@ -171,6 +213,16 @@ def _linked(database: Path, object_id: str) -> bool:
             return log.execute(query, (portal.SOURCE, object_id)).fetchone() is not None
     except sqlite3.OperationalError:  # it is not made yet, or being opened
         return False
+
+
+async def _tries(environ: Mapping[str, str], directory: Path) -> list[dict[str, Any]]:
+    """Return the attempts of the source that was only watched at first."""
+    store = open_store(load(environ, env_file=directory / ".env").settings)
+    try:
+        its = {row["id"] for row in await rows(store, deliveries) if row["source"] == WATCHED}
+        return [dict(row) for row in await rows(store, attempts) if row["delivery_id"] in its]
+    finally:
+        await store.close()
 
 
 async def _logged(environ: Mapping[str, str], directory: Path) -> list[tuple[str, str]]:

@@ -35,6 +35,7 @@ def test_a_short_run_loses_nothing_keeps_order_and_closes_the_books(tmp_path: Pa
     assert report.counts["duplicates acked"] > 0, told
     assert report.told_thin >= 10, told
     assert report.reads > 0, told
+    assert report.counts["shadowed"] > 0, told
     assert told.count("lost 0, stale fields 0, books closed") == 1
     assert f"--seed {SEED}" in told
 

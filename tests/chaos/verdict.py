@@ -62,6 +62,7 @@ class Report:
             f"read back    {self.reads} calls for {self.told_thin} changes that say little ({self.merges} merges), "
             f"{self.reads / max(1, self.told_thin):.2f} for each"
         )
+        yield f"shadow mode  {count['shadowed']} tries, before their source went live"
         yield f"dead letters {count['dead letters']}, each replayed"
         yield (
             f"lost {len(self.lost)}, stale fields {len(self.stale)}, "
