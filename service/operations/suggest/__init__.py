@@ -3,7 +3,6 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Final
 
 from service.errors import NotFound
 from service.model import Json
@@ -14,9 +13,6 @@ from service.pipeline import ConfiguredSource
 from service.store.history import History
 
 __all__ = ["Suggestion", "suggest"]
-
-LAST: Final = 5_000
-"""Changes that are looked at where nothing is said."""
 
 
 @dataclass(frozen=True, slots=True)
