@@ -140,7 +140,7 @@ def reconcile(
     config: ConfigFile = None,
     as_json: AsJson = False,
 ) -> None:
-    """Compare ChartMogul's contacts with what it confirmed. Exit 3 names what drifted. Shows contact values."""
+    """Compare ChartMogul's contacts with what it confirmed. Exit 3 names what differs. Shows contact values."""
     from service.errors import ServiceError
     from service.operations.reconcile import Reconciliation
 
@@ -167,24 +167,24 @@ def reconcile(
     else:
         lines = [
             {
-                "contact": drift.uuid,
-                "field": drift.name,
-                "confirmed": drift.ours,
-                "ChartMogul holds": drift.theirs,
-                "event": drift.event_id,
-                "repair": "is sent again" if drift.repairing else "",
+                "contact": difference.uuid,
+                "field": difference.name,
+                "confirmed": difference.ours,
+                "ChartMogul holds": difference.theirs,
+                "event": difference.event_id,
+                "repair": "is sent again" if difference.repairing else "",
             }
-            for drift in report.drifts
+            for difference in report.differences
         ]
         if lines:
             print_lines(lines, list(lines[0]), as_json=False)
         for uuid in report.gone:
             sys.stdout.write(f"{uuid} is gone: merged or deleted in ChartMogul; its next change finds it anew\n")
         sys.stdout.write(
-            f"{report.contacts} contacts, {report.compared} known and compared, {report.drifted} fields drifted, "
+            f"{report.contacts} contacts, {report.compared} known and compared, {report.differing} fields differ, "
             f"{report.repairing} sent again, {len(report.gone)} gone, {report.changed_meanwhile} changed meanwhile\n"
         )
-    raise typer.Exit(FOUND if report.gone or report.drifted > report.repairing else 0)
+    raise typer.Exit(FOUND if report.gone or report.differing > report.repairing else 0)
 
 
 def erase(

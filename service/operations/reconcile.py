@@ -1,4 +1,4 @@
-"""Compares ChartMogul's contacts, page by page, with what was confirmed, and has what drifted sent again."""
+"""Compares ChartMogul's contacts, page by page, with what was confirmed, and has what differs sent again."""
 
 import asyncio
 from collections.abc import Callable, Mapping
@@ -17,14 +17,14 @@ TRIES: Final = 6
 """Tries at one page; between them 1, 2, 4, 8 and 16 s."""
 FINAL: Final = frozenset({OutcomeKind.ACCOUNT_REFUSED, OutcomeKind.REJECTED})
 """Answers that a further try would get again."""
-DRIFTS_MAX: Final = 1_000
-"""Drifts that a report lists; more are counted."""
+DIFFERENCES_MAX: Final = 1_000
+"""Differences that a report lists; more are counted."""
 BEFORE_ALL: Final = (-1, -1)
 """The order of a value that somebody else gave a contact: every event is newer."""
 
 
 @dataclass(frozen=True, slots=True)
-class Drift:
+class Difference:
     """A field that ChartMogul holds another value in than it confirmed. ``repairing`` says that ours is sent again."""
 
     uuid: str
@@ -44,9 +44,9 @@ class Report:
     contacts: int = 0
     compared: int = 0
     changed_meanwhile: int = 0
-    drifted: int = 0
+    differing: int = 0
     repairing: int = 0
-    drifts: list[Drift] = field(default_factory=list)
+    differences: list[Difference] = field(default_factory=list)
     gone: list[str] = field(default_factory=list)
     """Known contacts that ChartMogul does not list any more: merged or deleted there."""
     cursor: str | None = None
@@ -129,24 +129,24 @@ class Reconciliation:
                 self.report.changed_meanwhile += 1
                 continue
             self.report.compared += 1
-            drifted = _drifted(ours, contact_fields(by_uuid[uuid]))
-            if drifted:
-                await self._tell(uuid, ours, drifted)
+            differing = _differing(ours, contact_fields(by_uuid[uuid]))
+            if differing:
+                await self._tell(uuid, ours, differing)
 
-    async def _tell(self, uuid: str, ours: Seen, drifted: Mapping[str, Json]) -> None:
+    async def _tell(self, uuid: str, ours: Seen, differing: Mapping[str, Json]) -> None:
         report, repairing = self.report, self._repair and ours.record is not None
-        report.drifted += len(drifted)
-        for name, theirs in drifted.items():
+        report.differing += len(differing)
+        for name, theirs in differing.items():
             known = ours.known.fields[name]
-            if len(report.drifts) < DRIFTS_MAX:
-                report.drifts.append(
-                    Drift(uuid, name, known.value, theirs, known.event_id, known.confirmed_at, repairing)
+            if len(report.differences) < DIFFERENCES_MAX:
+                report.differences.append(
+                    Difference(uuid, name, known.value, theirs, known.event_id, known.confirmed_at, repairing)
                 )
         if repairing and ours.record is not None:
             now = self._clock()
-            doubt = Doubt(now, {name: Carried(theirs, BEFORE_ALL) for name, theirs in drifted.items()})
+            doubt = Doubt(now, {name: Carried(theirs, BEFORE_ALL) for name, theirs in differing.items()})
             await self._store.contacts.doubt(ours.record, uuid, doubt, now=now, priority=Priority.REPLAY)
-            report.repairing += len(drifted)
+            report.repairing += len(differing)
 
     async def _linked(self) -> list[str]:
         linked: list[str] = []
@@ -155,7 +155,7 @@ class Reconciliation:
         return linked
 
 
-def _drifted(ours: Seen, theirs: Mapping[str, Json]) -> dict[str, Json]:
+def _differing(ours: Seen, theirs: Mapping[str, Json]) -> dict[str, Json]:
     """Return what ChartMogul holds in the fields that differ; what was never sure, or is not shown, says nothing."""
     return {
         name: theirs.get(name)

@@ -17,7 +17,7 @@ from tests.support.webhooks import pipedrive
 
 PEOPLE = 250
 KNOWN = (0, 10, 249)
-CLEAN = "250 contacts, 3 known and compared, 0 fields drifted, 0 sent again, 0 gone, 0 changed meanwhile\n"
+CLEAN = "250 contacts, 3 known and compared, 0 fields differ, 0 sent again, 0 gone, 0 changed meanwhile\n"
 
 
 @pytest.fixture(scope="module")
@@ -37,7 +37,7 @@ def call(world: World, method: str, number: int, **fields: object) -> None:
     httpx.request(method, url, json=fields, auth=("another-key", ""), trust_env=False).raise_for_status()
 
 
-def test_where_nothing_drifted_it_ends_with_0(world: World) -> None:
+def test_where_nothing_differs_it_ends_with_0(world: World) -> None:
     told = world.verb("reconcile")
     assert (told.code, told.out, told.err) == (0, CLEAN, "")
     shown = world.verb("reconcile", "--json")
@@ -47,15 +47,15 @@ def test_where_nothing_drifted_it_ends_with_0(world: World) -> None:
         "contacts": PEOPLE,
         "compared": 3,
         "changed_meanwhile": 0,
-        "drifted": 0,
+        "differing": 0,
         "repairing": 0,
-        "drifts": [],
+        "differences": [],
         "gone": [],
         "cursor": None,
     }
 
 
-def test_what_drifted_is_shown_with_both_values_and_3(world: World) -> None:
+def test_what_differs_is_shown_with_both_values_and_3(world: World) -> None:
     call(world, "PATCH", 10, title="Edited by hand")
     told = world.verb("reconcile")
     assert told.code == 3
@@ -67,9 +67,9 @@ def test_what_drifted_is_shown_with_both_values_and_3(world: World) -> None:
     assert end == CLEAN.replace("0 fields", "1 fields").rstrip()
     shown = world.verb("reconcile", "--json")
     assert shown.code == 3
-    (drift,) = shown.json["drifts"]
-    assert (drift["uuid"], drift["name"]) == (contact_uuid(10), "title")
-    assert (drift["ours"], drift["theirs"], drift["repairing"]) == ("CEO", "Edited by hand", False)
+    (difference,) = shown.json["differences"]
+    assert (difference["uuid"], difference["name"]) == (contact_uuid(10), "title")
+    assert (difference["ours"], difference["theirs"], difference["repairing"]) == ("CEO", "Edited by hand", False)
 
 
 def test_values_are_shown_by_it_alone(world: World) -> None:
@@ -86,7 +86,7 @@ def test_a_repair_is_sent_once_and_ends_with_0(world: World) -> None:
     told = world.verb("reconcile", "--repair")
     assert told.code == 0, "nothing is left to do about it"
     assert told.out.count("is sent again") == 2
-    assert "2 fields drifted, 2 sent again" in told.out
+    assert "2 fields differ, 2 sent again" in told.out
     world.settle()
     assert world.bodies() == [{"title": "CEO"}] * 2
     assert world.verb("reconcile", "--repair").out == CLEAN
@@ -121,7 +121,7 @@ def test_a_run_that_was_broken_off_is_gone_on_with_as_it_tells(world: World) -> 
     rest = world.verb("reconcile", "--cursor", broken.rpartition(" ")[2], "--repair", "--json")
     assert rest.code == 0
     assert (rest.json["pages"], rest.json["contacts"]) == (1, PEOPLE - 200)
-    assert [drift["uuid"] for drift in rest.json["drifts"]] == [contact_uuid(0)]
+    assert [difference["uuid"] for difference in rest.json["differences"]] == [contact_uuid(0)]
     world.settle()
 
 

@@ -14,7 +14,7 @@ PEOPLE: Final = 450
 KNOWN: Final = (0, 199, 200, 251, 449)
 """On every page, and at their edges."""
 WHOLE: Final = {"pages": 3, "contacts": PEOPLE, "compared": len(KNOWN)}
-"""What a comparison counts where nothing drifted."""
+"""What a comparison counts where nothing differs."""
 
 
 @pytest.fixture(scope="module")

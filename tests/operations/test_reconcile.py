@@ -1,4 +1,4 @@
-"""Reconciling: what drifted is found, exactly and without a false alarm."""
+"""Reconciling: what differs is found, exactly and without a false alarm."""
 
 import asyncio
 from typing import Any
@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from service.main import real_clock
-from service.operations.reconcile import Drift, Report
+from service.operations.reconcile import Difference, Report
 from service.sandbox import Fault, FaultKind, Settings
 from service.sandbox.settings import UNLIMITED, Switches
 from tests.operations.conftest import KNOWN, PEOPLE, WHOLE
@@ -23,7 +23,7 @@ async def test_every_page_is_read_in_whatever_order(office: Office, order: Any) 
     office.sandbox.configure(Settings(limits=UNLIMITED, switches=Switches(list_order=order)))
     report = await office.reconciled()
     assert numbers_of(report) == WHOLE
-    assert (report.drifts, report.gone, report.cursor) == ([], [], None)
+    assert (report.differences, report.gone, report.cursor) == ([], [], None)
     assert len(office.sandbox.requests("GET")) == 3
 
 
@@ -31,21 +31,27 @@ async def test_every_page_is_read_in_whatever_order(office: Office, order: Any) 
 async def test_what_somebody_edited_is_found_field_by_field(office: Office, number: int) -> None:
     await office.edited(number, title="Edited", notes="not ours to compare")
     report = await office.reconciled()
-    assert numbers_of(report) == WHOLE | {"drifted": 1}
+    assert numbers_of(report) == WHOLE | {"differing": 1}
     (event,) = [one for one in await office.service.events() if one["object_id"] == str(number)]
-    (drift,) = report.drifts
-    assert drift.confirmed_at is not None
-    assert drift == Drift(
-        contact_uuid(number), "title", f"Title {number}", "Edited", event["id"], drift.confirmed_at, repairing=False
+    (difference,) = report.differences
+    assert difference.confirmed_at is not None
+    assert difference == Difference(
+        contact_uuid(number),
+        "title",
+        f"Title {number}",
+        "Edited",
+        event["id"],
+        difference.confirmed_at,
+        repairing=False,
     )
-    assert "Edited" not in repr(drift), "values are shown, never logged"
+    assert "Edited" not in repr(difference), "values are shown, never logged"
     assert office.bodies() == [], "it was told, and nothing sent"
 
 
 async def test_a_field_that_somebody_emptied_is_found(office: Office) -> None:
     await office.edited(200, title=None, first_name="")
     report = await office.reconciled()
-    assert {(drift.name, drift.ours, drift.theirs) for drift in report.drifts} == {
+    assert {(difference.name, difference.ours, difference.theirs) for difference in report.differences} == {
         ("title", "Title 200", None),
         ("first_name", "Ada", ""),
     }
@@ -56,14 +62,14 @@ async def test_a_custom_attribute_that_somebody_changed_is_found(office: Office)
     other = {"Score": 4, "Newsletter": False, "Seen": "2026-03-01T15:02:11Z"}
     await office.edited(200, custom=[{"key": name, "value": value} for name, value in other.items()])
     report = await office.reconciled()
-    assert {(drift.name, drift.ours, drift.theirs) for drift in report.drifts} == {
+    assert {(difference.name, difference.ours, difference.theirs) for difference in report.differences} == {
         ("custom.Score", 3.5, 4),
         ("custom.Newsletter", True, False),
         ("custom.Seen", "2026-03-01T15:02:11+01:00", "2026-03-01T15:02:11Z"),
     }
 
 
-async def test_another_way_to_write_a_value_is_no_drift(office: Office) -> None:
+async def test_another_way_to_write_a_value_is_no_difference(office: Office) -> None:
     """ChartMogul writes as it likes: 3 as text, an instant in UTC, true as a word."""
     await office.told(200, "evt-more", score="3", seen="2026-03-01T15:02:11+01:00", newsletter="yes", last_name="B")
     other = {"Score": "3.0", "Seen": "2026-03-01T14:02:11.000Z", "Newsletter": "true"}
@@ -72,7 +78,7 @@ async def test_another_way_to_write_a_value_is_no_drift(office: Office) -> None:
     assert numbers_of(await office.reconciled()) == WHOLE
 
 
-async def test_an_attribute_that_chartmogul_ignores_is_no_drift(office: Office) -> None:
+async def test_an_attribute_that_chartmogul_ignores_is_no_difference(office: Office) -> None:
     """It was never there, and health says so already."""
     await office.told(200, "evt-more", favourite_colour="green", last_name="Okafor")
     assert "Favourite colour" not in office.sandbox.contact(contact_uuid(200))["custom"]
@@ -86,7 +92,7 @@ async def test_contacts_that_were_merged_or_deleted_are_gone(office: Office) -> 
     await office.asked("DELETE", f"/v1/contacts/{contact_uuid(251)}")
     report = await office.reconciled()
     assert sorted(report.gone) == [contact_uuid(199), contact_uuid(251)]
-    assert (report.contacts, report.compared, report.drifted) == (PEOPLE - 2, len(KNOWN) - 2, 0)
+    assert (report.contacts, report.compared, report.differing) == (PEOPLE - 2, len(KNOWN) - 2, 0)
 
 
 async def test_a_contact_that_changes_while_it_is_read_is_left_to_the_next_run(office: Office) -> None:

@@ -1,4 +1,4 @@
-"""Repairing what drifted, and what a comparison does when ChartMogul does not answer it."""
+"""Repairing what differs, and what a comparison does when ChartMogul does not answer it."""
 
 import asyncio
 from pathlib import Path
@@ -32,12 +32,12 @@ def failing(**how: Any) -> Fault:  # noqa: ANN401  # any field of a fault
     return Fault(kind=FaultKind.STATUS, status=500, method="GET", path="/v1/contacts", retry_after_s=0, **how)
 
 
-async def test_a_repair_sends_each_contact_once_and_then_nothing_drifts(office: Office) -> None:
+async def test_a_repair_sends_each_contact_once_and_then_nothing_differs(office: Office) -> None:
     await office.edited(0, title="Edited", first_name="Edited")
     await office.edited(251, title="Edited")
     report = await office.reconciled(repair=True)
-    assert numbers_of(report) == WHOLE | {"drifted": 3, "repairing": 3}
-    assert all(drift.repairing for drift in report.drifts)
+    assert numbers_of(report) == WHOLE | {"differing": 3, "repairing": 3}
+    assert all(difference.repairing for difference in report.differences)
     await office.service.settled()
     by_contact = {request["path"]: request["body"] for request in office.sandbox.requests("PATCH")}
     assert by_contact == {
@@ -83,8 +83,8 @@ async def test_what_no_record_is_linked_to_is_told_but_not_repaired(office: Offi
     await by_hand(office.service.store, delete(links).where(links.c.object_id == "200"))
     await office.edited(200, title="Edited")
     report = await office.reconciled(repair=True)
-    assert numbers_of(report) == WHOLE | {"drifted": 1}
-    assert [drift.repairing for drift in report.drifts] == [False]
+    assert numbers_of(report) == WHOLE | {"differing": 1}
+    assert [difference.repairing for difference in report.differences] == [False]
 
 
 async def test_a_page_that_fails_for_a_while_is_asked_for_again(office: Office) -> None:
@@ -107,12 +107,12 @@ async def test_a_comparison_that_was_broken_off_is_gone_on_with_at_its_cursor(of
         await broken.run()
     assert told.value.hint == "go on later, with --cursor as it was told"
     assert (broken.report.pages, broken.report.contacts) == (1, 200)
-    assert [drift.uuid for drift in broken.report.drifts] == [contact_uuid(449)]
+    assert [difference.uuid for difference in broken.report.differences] == [contact_uuid(449)]
     assert broken.report.cursor is not None
     office.sandbox.clear_faults()
     rest = await office.work().run(cursor=broken.report.cursor)
     assert (rest.pages, rest.contacts) == (2, PEOPLE - 1 - 200)
-    assert [drift.uuid for drift in rest.drifts] == [contact_uuid(0)]
+    assert [difference.uuid for difference in rest.differences] == [contact_uuid(0)]
     assert broken.report.compared + rest.compared == len(KNOWN) - 1
     assert rest.gone == [], "what came before the cursor was not seen: nobody is called gone for that"
 

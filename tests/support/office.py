@@ -29,7 +29,7 @@ def email_of(number: int) -> str:
 
 def numbers_of(report: Report) -> dict[str, int]:
     """The report's numbers that are not 0."""
-    names = ("pages", "contacts", "compared", "changed_meanwhile", "drifted", "repairing")
+    names = ("pages", "contacts", "compared", "changed_meanwhile", "differing", "repairing")
     return {name: getattr(report, name) for name in names if getattr(report, name)}
 
 
