@@ -40,6 +40,9 @@ ENUMS: dict[str, tuple[Seen, list[str] | None]] = {
     "dates": (stages(*["2026-03-01"] * 60), None),
     "a person's own by its key": (stages(*["Amara"] * 60, key="nick_name"), None),
     "an owner": (stages(*["amara"] * 60, key="owner"), None),
+    "an owner in another language": (stages(*["Amara"] * 60, key="Betreuer"), None),
+    "a sex": (stages(*["f"] * 60, key="sex"), None),
+    "a salary": (stages(*[55000] * 60, key="base_salary"), None),
     "lists": (stages(*LISTS), None),
     "other characters": (stages(*["<lead>"] * 60), None),
 }

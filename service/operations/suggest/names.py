@@ -32,7 +32,8 @@ FULL_NAME: Final = ("fullname", "name", "displayname", "contactname", "personnam
 """Names of a field with both the first name and the last."""
 PERSONAL: Final = re.compile(
     r"(?i)name|vorname|prenom|e-?mail|phone|mobile|\btel|fax|address|street|\bcity|zip|post_?code|birth|\bdob|"
-    r"owner|author|creat(?:ed|or)|updat(?:ed|er)|assign|manager|agent|\brep\b|gender|passport|\bssn|iban|login|user|avatar|photo|\bip\b|comment|note|linkedin|twitter|skype"
+    r"owner|author|creat(?:ed|or)|updat(?:ed|er)|assign|manager|agent|\brep\b|gender|passport|\bssn|iban|login|user|avatar|photo|\bip\b|comment|note|linkedin|twitter|skype|"
+    r"\bsex|religio|salary|income|health|adress|stra(?:ss|ß)e|\bplz|\bort\b|geburt|betreuer|besitzer|bearbeiter|nombre|responsable"
 )
 """Names of fields whose values are a person's own, however few of them there are."""
 
