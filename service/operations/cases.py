@@ -147,11 +147,15 @@ def read_case(text: bytes, *, sources: Collection[str]) -> Case:
     if len(text) > CASE_BYTES_MAX:
         raise CaseError(f"larger than {CASE_BYTES_MAX} bytes")
     try:
-        form = _Case.model_validate(orjson.loads(text))
+        document = orjson.loads(text)
+        orjson.dumps(document)  # what cannot be written again is too deep to be compared, too
+        form = _Case.model_validate(document)
         given = _given(form)
         source = form.source or (source_of(given) if isinstance(given, InboundRequest) else "")
     except orjson.JSONDecodeError as error:
         raise CaseError(f"not JSON: {error.msg} (line {error.lineno})", hint=_HINT) from None
+    except orjson.JSONEncodeError:
+        raise CaseError("nested too deep", hint=_HINT) from None
     except ValidationError as error:
         raise CaseError("; ".join(_told(error)), hint=_HINT) from None
     except CaptureError as error:

@@ -264,6 +264,7 @@ def test_a_change_is_of_its_own_time_or_of_the_case_s(config: Config) -> None:
         (case_of(source=None, request=None, change={"object_id": "1"}), 'no "source"; the configuration has'),
         (case_of(request=None, change={"object_id": "1", "action": "changed"}), "change.action: Input should be"),
         (case_of(now="2026-03-02T09:30:00"), "now: Input should have timezone info"),
+        (b'{"expect":{"events":[' + b'{"values":' * 300 + b"1" + b"}" * 300 + b"]}}", "nested too deep"),
         (case_of(records={"1": {"updated_at": None}}), "records.1.values: this key is required"),
     ],
 )  # fmt: skip
