@@ -66,7 +66,7 @@ class Upkeep:
 
     async def _go_live(self) -> None:
         with contextlib.suppress(StoreError):
-            reopened = await go_live(self._store, self._pipeline.in_force.sources, clock=self._clock)
+            reopened = await go_live(self._store, lambda: self._pipeline.in_force.sources, clock=self._clock)
             if reopened:
                 log.info("gone_live", events=reopened)
                 self._worker.wake()

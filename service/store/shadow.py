@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
 
-from sqlalchemy import Connection, Row, Select, exists, func, select, text, tuple_, update
+from sqlalchemy import Connection, Row, Select, exists, func, select, text, true, tuple_, update
 
 from service.model import Confirmed, DeliveryState, Shadowed
 from service.schema import OPEN, SHADOW_OWES, SHADOWED, attempts, contacts, deliveries, events, links
@@ -54,13 +54,15 @@ class Shadows:
         counted = select(events.c.source, func.count()).where(text(SHADOWED)).group_by(events.c.source)
         return await self._database.read(lambda connection: dict(tuple(row) for row in connection.execute(counted)))
 
-    async def reopen(self, source: str, *, now: datetime) -> int:
+    async def reopen(self, source: str, *, now: datetime, until: datetime | None = None) -> int:
         """Let the shadowed changes of some records become pending again, oldest first; return how many there were.
 
         What they would have left in their contacts is forgotten: those are read afresh before the next PATCH. They go
-        behind what CRMs send now, and obey the order like any replay. None are left once it returns 0.
+        behind what CRMs send now, and obey the order like any replay. None are left once it returns 0, apart from those
+        that ended after ``until``.
         """
-        mine = (*_SHADOWED, events.c.source == source)
+        in_time = true() if until is None else events.c.decided_at <= until
+        mine = (*_SHADOWED, events.c.source == source, in_time)
         oldest = select(events.c.object_id).where(*mine).order_by(events.c.id).limit(RECORDS)
         columns = (events.c.id, events.c.account, events.c.source, events.c.object_id, events.c.attempt_id)
 

@@ -193,7 +193,7 @@ class World:
     async def look_after(self) -> int:
         """Let what was shadowed go out where its source is live now, as the service does by itself."""
         sources = self.pipeline.in_force.sources
-        reopened = await go_live(self.store, sources, clock=self.clock)
+        reopened = await go_live(self.store, lambda: sources, clock=self.clock)
         if reopened:  # apart from what named the person, which was ignored
             self.judge.unnamed |= {(told.source, told.object_id) for told in self.truth.told}
         return reopened
