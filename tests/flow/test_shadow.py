@@ -6,6 +6,7 @@ from typing import Any
 import httpx
 import pytest
 
+from service.main import real_clock
 from service.model import EventState
 from service.sandbox import Fault, FaultKind
 from service.store.replay import Selection
@@ -140,12 +141,12 @@ async def test_a_live_source_takes_no_notice_of_what_another_would_have_sent(
         await service.accepted(pipedrive(101, "9d1c2b8f", T0 + SECOND, job_title="CEO", last_name="Bell"))
         await service.settled()
         told = [hubspot_event(51, "email", GRACE, T0), hubspot_event(51, "jobtitle", "CFO", T0, number=2)]
-        await service.accepted(hubspot(told, T0))
+        await service.accepted(hubspot(told, real_clock()))
         await service.settled()
         assert patched(sandbox) == [{"title": "CFO"}]
         assert await would_be_sent(service) == {"title": "CEO", "last_name": "Bell"}
         newer = [hubspot_event(51, "jobtitle", "COO", T0 + 2 * SECOND, number=3)]
-        await service.accepted(hubspot(newer, T0))
+        await service.accepted(hubspot(newer, real_clock()))
         await service.settled()
         assert await would_be_sent(service) == {"last_name": "Bell"}, "a newer title was confirmed"
     async with start() as service:
