@@ -10,6 +10,7 @@ from pydantic import (
     BaseModel,
     BeforeValidator,
     ConfigDict,
+    Field,
     GetCoreSchemaHandler,
     GetJsonSchemaHandler,
     ModelWrapValidatorHandler,
@@ -166,7 +167,11 @@ def _table(value: object) -> object:
 PathField = Annotated[Path | None, PlainValidator(read_path), WithJsonSchema(PATH_SCHEMA)]
 """A path; None only where none was given."""
 Scalar = Annotated[str | int | float | bool | None, PlainValidator(_scalar), WithJsonSchema(_LONE_SCALAR)]
-Table = Annotated[dict[str, Scalar], BeforeValidator(_table)]
+Table = Annotated[
+    dict[str, Scalar],
+    BeforeValidator(_table),
+    Field(json_schema_extra={"minProperties": 1, "maxProperties": TABLE_MAX}),
+]
 
 
 def _kind(value: object) -> str:

@@ -158,6 +158,7 @@ def test_what_the_layers_allow_is_known() -> None:
     assert not judged({**written, "mapping": {"phone": {"use": []}}}, definition)
     assert not judged({**written, "mapping": {"phone": {"from": "phone", "const": "x"}}}, definition)
     assert not judged({**written, "mapping": {"custom": {"Tier": {"transform": ["trim"]}}}}, definition)
+    assert not judged({**written, "mapping": {"title": {"from": "label", "map": {}}}}, definition)
     assert not judged({**written, "on_deleted": {"title": False}}, definition)
     assert not judged(written, {"use": "mobile"})
     assert not judged(written, {"from": "phone", "const": "x"})
