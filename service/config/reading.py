@@ -159,10 +159,12 @@ def read_text(path: Path) -> str | Fault:
     except IsADirectoryError:
         found = "a directory (a container runtime makes one where a file to mount is missing)"
     except UnicodeDecodeError as error:
-        found = f"bytes that are not UTF-8, at {error.start}"
+        before = error.object[: error.start].decode("utf-8-sig")
+        where = f"{path}:{before.count(chr(10)) + 1}:{len(before) - before.rfind(chr(10))}"
+        return Fault(where, "", "bytes that are not UTF-8", "a file that is saved as UTF-8")
     except (OSError, ValueError) as error:  # ValueError: a path that no file can have
         found = f"a file that cannot be read ({type(error).__name__})"
-    return Fault(str(path), "", found, f"UTF-8 YAML of at most {BYTES_MAX} bytes; CONFIG_FILE says where")
+    return Fault(str(path), "", found, f"UTF-8 YAML of at most {BYTES_MAX} bytes; CONFIG_FILE or --config says where")
 
 
 def _proof(preset: str | None, entry: dict[str, Json]) -> Proof:

@@ -242,7 +242,6 @@ def test_only_the_named_sources_matter(config: Path) -> None:
     ("content", "found"),
     [
         (None, "no file"),
-        (b"sources: \xff", "bytes that are not UTF-8, at 9"),
         (b"#" * (1024 * 1024 + 1), "more than 1048576 bytes"),
     ],
 )
@@ -252,6 +251,12 @@ def test_a_file_that_cannot_be_read_is_one_fault(config: Path, content: bytes | 
         config.write_bytes(content)
     (fault,) = report(config)
     assert fault.startswith(f"config.yaml: found {found}; allowed: UTF-8 YAML")
+
+
+def test_a_file_in_another_encoding_is_told_by_line_and_column(config: Path) -> None:
+    config.write_bytes(b"\xef\xbb\xbf# Kontakte\nsources: # f\xc3\xbcr M\xfcller\n")
+    (fault,) = report(config)
+    assert fault == "config.yaml:2:17: found bytes that are not UTF-8; allowed: a file that is saved as UTF-8"
 
 
 def test_a_directory_in_the_file_s_place_is_named_as_one(tmp_path: Path) -> None:
