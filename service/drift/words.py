@@ -16,6 +16,8 @@ _HINTS: Final = MappingProxyType(
     }
 )
 
+_FORESEEN: Final = frozenset({DriftKind.STOOD_IN, DriftKind.SKIPPED_ERROR})
+
 
 def cause_of(drift: Drift) -> str:
     """Say what is wrong, in words."""
@@ -36,8 +38,8 @@ def cause_of(drift: Drift) -> str:
 
 
 def status_of(drift: Drift) -> Literal["ok", "warn"]:
-    """Say how bad it is: where a default stood in, the configuration foresaw it."""
-    return "ok" if drift.cause.kind is DriftKind.STOOD_IN else "warn"
+    """Say how bad it is: what the configuration foresaw, by ``default`` or ``on_error: skip``, is well."""
+    return "ok" if drift.cause.kind in _FORESEEN else "warn"
 
 
 def hint_of(drift: Drift) -> str:

@@ -6,7 +6,7 @@ from enum import StrEnum
 
 
 class DriftKind(StrEnum):
-    """In which way a CRM no longer gives what a rule relies on; ``STOOD_IN`` may well be meant so."""
+    """In which way a CRM no longer gives what a rule relies on; the last two are met by what the rule foresees."""
 
     PATH_GONE = "path_gone"
     TYPE_CHANGED = "type_changed"

@@ -4,7 +4,7 @@ import asyncio
 
 import structlog
 
-from service.drift import Lookout, hint_of
+from service.drift import Lookout, hint_of, status_of
 from service.store import Store
 
 log = structlog.get_logger("drift")
@@ -22,7 +22,8 @@ async def write_down(lookout: Lookout, store: Store) -> None:
     """
     for drift in lookout.unheard():
         cause = drift.cause
-        log.warning(
+        say = log.warning if status_of(drift) == "warn" else log.info
+        say(
             "drift",
             kind=cause.kind.value,
             source=cause.source,

@@ -129,18 +129,28 @@ async def test_every_other_kind_is_told_of_without_any_value(start: Started, ama
     assert not [place for place in kept if place.startswith(("drifts.", "sightings."))]
 
 
-@pytest.mark.parametrize(("configuration", "status"), [(WEAK, "ok"), (CONFIGURATION, "warn")])
-async def test_a_default_that_stands_in_is_listed_and_health_is_well(
-    start: Started, amara: Person, configuration: str, status: str
+@pytest.mark.parametrize(
+    ("configuration", "record", "told_of", "status"),
+    [
+        (WEAK, {"label": "9"}, "takes its default for a value of label", "ok"),
+        (WEAK, {"phones": [{"primary": True, "value": "call me"}]}, "phone is left out", "ok"),
+        (CONFIGURATION, {"label": "9"}, "has no entry for a value of label", "warn"),
+        (WEAK.replace("default: Other", "on_error: skip"), {"label": "9"}, "has no entry for a value of label", "warn"),
+    ],
+    ids=["a default", "an error that is skipped", "no entry that fails", "no entry that is skipped"],
+)
+async def test_what_a_rule_foresees_is_listed_and_health_is_well(
+    start: Started, amara: Person, configuration: str, record: dict[str, Any], told_of: str, status: str
 ) -> None:
-    """It may be meant for all that is not listed, for as long as such values come; without one the change fails."""
+    """It may be meant for all that is not listed or not to be used, for as long as such values come."""
     async with start(configuration) as service:
         with capture_logs() as lines:
-            await sent(service, *amara.changes(2, label="9"))
+            await sent(service, *amara.changes(2, **record))
             await eventually(lambda: len(drifts(lines)) == 1)
             document = await service.health()
     assert document["status"] == status
-    (reason,) = [reason for reason in document["reasons"] if " of label" in reason["cause"]]
+    assert [line["log_level"] for line in lines if line["event"] == "drift"] == ["info" if status == "ok" else "warning"]
+    (reason,) = [reason for reason in document["reasons"] if told_of in reason["cause"]]
     assert (reason["status"], "2 events since" in reason["cause"]) == (status, True)
 
 
