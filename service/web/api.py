@@ -80,7 +80,7 @@ def admin_routes(admin: Admin, access: Access) -> APIRouter:
         """Show field by field what became of an event's values, and why."""
         return _json((await trace_event(admin.store, _id(event_id), admin.in_force()))[1])
 
-    @router.get("/contacts/{contact}")
+    @router.get("/contacts/{contact:path}")  # an id may have a slash
     async def contact(contact: str, source: Annotated[str | None, Query()] = None) -> Response:
         """Tell a person's story, as ``explain`` does; the newest events are traced."""
         if "\x00" in contact + (source or ""):  # PostgreSQL knows no NUL

@@ -13,7 +13,7 @@ from service.main import create_app, real_clock
 from service.web.api import ID_MAX
 from tests.support.sandbox import RunningSandbox
 from tests.support.service import Running, configure, running
-from tests.support.webhooks import CONFIGURATION, GRACE, GRACE_UUID, SECRETS, pipedrive
+from tests.support.webhooks import CONFIGURATION, GRACE, GRACE_UUID, SECRETS, helpdesk, pipedrive
 
 pytestmark = pytest.mark.anyio
 
@@ -156,6 +156,15 @@ async def test_a_person_s_story_is_told_with_the_traces_of_the_newest_events(ope
     (blame,) = [one for one in story["fields"][GRACE_UUID] if one["field"] == "title"]
     assert (blame["known"]["value"], blame["known"]["rule"]) == ("CEO", "job_title | trim")
     assert [trace["event"] for trace in story["traces"]] == [event["id"] for event in story["events"]]
+
+
+async def test_an_id_with_a_slash_is_found(operator: Operator) -> None:
+    for named in ("north/101", "north%2F101"):
+        assert (await operator.ask(f"/contacts/{named}")).status_code == 404
+    await operator.service.accepted(helpdesk("north/101", "9d1c2b8f", T0, title="CEO"))
+    await operator.service.settled()
+    for named in ("north/101", "north%2F101"):
+        assert (await operator.ask(f"/contacts/{named}")).json()["person"]["records"] == [["helpdesk", "north/101"]]
 
 
 async def test_a_story_is_narrowed_to_one_source(operator: Operator) -> None:
