@@ -149,7 +149,8 @@ async def test_what_a_rule_foresees_is_listed_and_health_is_well(
             await eventually(lambda: len(drifts(lines)) == 1)
             document = await service.health()
     assert document["status"] == status
-    assert [line["log_level"] for line in lines if line["event"] == "drift"] == ["info" if status == "ok" else "warning"]
+    level = "info" if status == "ok" else "warning"
+    assert [line["log_level"] for line in lines if line["event"] == "drift"] == [level]
     (reason,) = [reason for reason in document["reasons"] if told_of in reason["cause"]]
     assert (reason["status"], "2 events since" in reason["cause"]) == (status, True)
 
