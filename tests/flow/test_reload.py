@@ -385,7 +385,8 @@ async def test_a_client_is_closed_when_the_last_delivery_that_uses_it_has_ended(
         write(reading(crm, mapping={"last_name": "firstname", "title": "jobtitle"}))
         await service.service.reload.now()
         assert service.service.readbacks["hubspot"] is not before
-        assert not before._client.is_closed
+        await eventually(lambda: bool(sandbox.requests("PATCH")))
+        assert not (before._client.is_closed and service.service.worker.underway)
         await service.settled()
         await eventually(lambda: before._client.is_closed)
     assert patched(sandbox) == [{"first_name": NAME}]
