@@ -19,6 +19,7 @@ SHOWN_MAX: Final = 1000
 
 _WORD: Final = re.compile(r"[^\W\d_]+")
 _DIGIT: Final = re.compile(r"\d")
+_PERSONAL: Final = re.compile(r".*@.*\..*|\+?[\d\s().-]*[\s()+][\d\s().-]*|.*\d{7,}.*[ .].*")
 _SHORT: Final = 3
 """Words shorter than this are masked whole, and those of scripts without capitals: one letter says too much there."""
 
@@ -31,7 +32,7 @@ def masked_text(text: str) -> str:
 
 
 def masked(value: Json, depth: int = 0) -> Json:
-    """Mask any value: null and booleans stay, numbers become text, keys of objects stay as they are."""
+    """Mask any value: null and booleans stay, numbers become text, and keys of objects stay but for personal ones."""
     if value is None or isinstance(value, bool):
         return value
     if is_scalar(value):
@@ -39,8 +40,14 @@ def masked(value: Json, depth: int = 0) -> Json:
     if depth >= DEPTH_MAX:
         return "…"
     if isinstance(value, dict):
-        return {key: masked(part, depth + 1) for key, part in [*value.items()][:ITEMS_MAX]}
+        parts = [*value.items()][:ITEMS_MAX]
+        return {masked_text(key) if is_personal(key) else key: masked(part, depth + 1) for key, part in parts}
     return [masked(item, depth + 1) for item in value[:ITEMS_MAX]] if isinstance(value, list) else None
+
+
+def is_personal(key: str) -> bool:
+    """Say whether a key of an object is a person's own, as an email or a telephone number, and no field's name."""
+    return _PERSONAL.fullmatch(key) is not None
 
 
 def shortened(value: Json) -> Json:

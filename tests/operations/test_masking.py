@@ -24,6 +24,7 @@ MASKED: list[tuple[Json, Json]] = [
     (None, None),
     (["Amara", 1], ["A••••", "•"]),
     ({"city": "Leeds", "flat": {"no": 4}}, {"city": "L••••", "flat": {"no": "•"}}),
+    ({"amara@northwind.example": 1, "+44 20 7946": True}, {"a••••@n••••••••.e••••••": "•", "+•• •• ••••": True}),
 ]
 
 

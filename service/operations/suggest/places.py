@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from service.model import Json, Record
+from service.operations.masking import is_personal
 from service.paths import Path, PathError, as_text, is_scalar, is_truthy
 
 DEPTH_MAX: Final = 6
@@ -21,7 +22,6 @@ CONTENTS: Final = frozenset({"value", "values", "field_value", "fieldValue", "co
 
 _BARE: Final = re.compile(r"[\w\-@:/#+~%][\w\-@:/#+~%$]*")
 _LABEL: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_ .&/+#-]{0,39}")
-_PERSONAL: Final = re.compile(r".*@.*\..*|\+?[\d\s().-]*[\s()+][\d\s().-]*|.*\d{7,}.*[ .].*")
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +48,7 @@ def parsed(place: Place) -> Path | None:
 
 def _of_object(node: dict[str, Json], at: Place, depth: int) -> Iterator[tuple[Place, Json]]:
     for key, value in list(node.items())[:KEYS_MAX]:
-        if _PERSONAL.fullmatch(key):  # a key that is a person's own is no field
+        if is_personal(key):  # no field
             continue
         dot = "." if at.path else ""
         yield from _of(value, Place(f"{at.path}{dot}{_written(key)}", (*at.keys, key)), depth)
