@@ -278,6 +278,30 @@ async def test_an_account_that_no_source_used_before_is_delivered_to(
     assert sandbox.contact(GRACE_UUID)["title"] == "CFO"
 
 
+async def test_an_account_keeps_its_pace_and_its_connections(start: Started, write: Callable[[str], None]) -> None:
+    """Another limiter would let twice as many calls run at once, and another client would leave the first one open."""
+    async with start() as service:
+        clients = service.service.clients
+        before = {**clients.sinks}, {**clients._limiters}
+        write(MENDED)
+        await service.service.reload.now()
+        assert (clients.sinks, clients._limiters) == before
+
+
+async def test_a_delivery_under_way_ends_by_what_it_began_with(
+    start: Started, sandbox: RunningSandbox, write: Callable[[str], None]
+) -> None:
+    """Nobody of that email is in ChartMogul, which was a dead letter then, and would be passed over by now."""
+    sandbox.configure(Settings(limits=UNLIMITED, latency_ms=300))
+    async with start() as service:
+        await service.accepted(pipedrive(101, "9d1c2b8f", T0, email="nobody@northwind.example", job_title="ceo"))
+        await eventually(lambda: bool(sandbox.requests()))
+        write(CONFIGURATION.replace("preset: pipedrive\n", "preset: pipedrive\n    on_unknown: skip\n"))
+        await service.service.reload.now()
+        await service.settled()
+        assert await states(service) == ["dead"]
+
+
 async def test_two_reloads_that_come_together_come_one_after_the_other(
     start: Started, write: Callable[[str], None]
 ) -> None:
