@@ -2,6 +2,7 @@
 
 from typing import Final
 
+from service.model import Known
 from tests.model.acts import Act, Deliver, Go, Land, Reclaim, Rest, Tell, Wait, WaitUntilDue
 from tests.model.crms import PEOPLE
 from tests.model.examples import HUBSPOT, OLDER_MAY_LAND, PIPEDRIVE
@@ -46,11 +47,14 @@ def test_a_try_that_loses_its_lease_in_shadow_mode_leaves_no_doubt(opened: House
     """What was never sent cannot land: neither its own conclusion says so, nor whoever holds the contact next."""
     world = World(opened)
     watched: list[Act] = [Switch("pipedrive"), Tell(PIPEDRIVE, {"title": "A"})]
-    late: list[Act] = [Deliver(until=Seam.RECORDING), Wait("a lease"), Reclaim(), Go(), Deliver()]
+    late: list[Act] = [Deliver(until=Seam.RECORDING), Wait("a lease"), Reclaim(), Go()]
+    uuid = PEOPLE[PIPEDRIVE].uuid
     try:
         for act in (*watched, *late):
             opened.run(step(world, act))
-        known = opened.run(world.store.contacts.known(ACCOUNT, PEOPLE[PIPEDRIVE].uuid))
+        assert opened.run(world.store.contacts.known(ACCOUNT, uuid)) == Known()
+        opened.run(step(world, Deliver()))
+        known = opened.run(world.store.contacts.known(ACCOUNT, uuid))
         assert (known.doubts, list(known.shadow or {})) == ((), ["title"])
     finally:
         opened.run(world.close())
