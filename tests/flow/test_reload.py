@@ -413,6 +413,7 @@ async def test_a_client_is_closed_when_the_last_delivery_that_uses_it_has_ended(
         assert not (before._client.is_closed and service.service.worker.underway)
         await service.settled()
         await eventually(lambda: before._client.is_closed)
+        assert before not in service.service.clients._open, "nothing is kept of it"
     assert patched(sandbox) == [{"first_name": NAME}]
 
 
