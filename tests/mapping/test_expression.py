@@ -267,8 +267,9 @@ def test_what_an_expression_goes_through_of_long_text_is_counted_too(call: str) 
 
 
 def test_one_long_text_may_be_looked_at_a_few_times() -> None:
-    value = {"notes": "Met Amara Okafor. " * (INPUT_MAX // 20)}
-    assert jmespath(checked("contains(notes, 'Okafor') && starts_with(notes, 'Met') && length(notes)"))(value) > 0
+    notes = "Met Amara Okafor. " * (INPUT_MAX // 20)
+    asked = "contains(notes, 'Okafor') && starts_with(notes, 'Met') && length(notes)"
+    assert jmespath(checked(asked))({"notes": notes}) == len(notes)
 
 
 def test_the_limits_are_those_of_the_guard() -> None:
