@@ -2,7 +2,7 @@
 
 from typing import Any, Final
 
-from sqlalchemy import and_, bindparam, select
+from sqlalchemy import and_, bindparam, literal_column, select
 
 from service.model import Delivery, DeliveryState, EventState
 from service.schema import contacts, deliveries, events, links
@@ -20,10 +20,10 @@ def lease(delivery: Delivery) -> dict[str, Any]:
     return {"lease_id": delivery.id, "lease_fence": delivery.fence}
 
 
+IS_PENDING: Final = events.c.state == literal_column(f"'{EventState.PENDING.value}'")
+"""Written out: SQLite compiles a statement anew each time that a parameter is compared with what an index is of."""
 PENDING: Final = and_(
-    events.c.source == bindparam("pending_source"),
-    events.c.object_id == bindparam("pending_object_id"),
-    events.c.state == EventState.PENDING.value,
+    events.c.source == bindparam("pending_source"), events.c.object_id == bindparam("pending_object_id"), IS_PENDING
 )
 """The events that a delivery is about; ``pending_of`` gives the parameters."""
 

@@ -25,7 +25,7 @@ from service.store.accounts import record_verdict
 from service.store.attributes import SeenAttributes
 from service.store.contacts import conclude_hold, contact_of, release_holds
 from service.store.database import Database, upserting
-from service.store.lease import HELD, PENDING, lease, pending_of
+from service.store.lease import HELD, IS_PENDING, PENDING, lease, pending_of
 from service.store.prepared import new, updating
 
 MICROSECOND: Final = timedelta(microseconds=1)
@@ -61,9 +61,10 @@ _ENDED: Final = {
     events.c.config_version: func.coalesce(events.c.replay_version, bindparam("end_version", type_=String)),
     events.c.decided_at: bindparam("end_at", type_=events.c.decided_at.type),
 }
-_STILL: Final = events.c.state == EventState.PENDING.value
-_END_ONE: Final = update(events).where(events.c.id == bindparam("end_id"), _STILL).values(_ENDED)
-_END_MANY: Final = update(events).where(events.c.id.in_(bindparam("end_ids", expanding=True)), _STILL).values(_ENDED)
+_END_ONE: Final = update(events).where(events.c.id == bindparam("end_id"), IS_PENDING).values(_ENDED)
+_END_MANY: Final = (
+    update(events).where(events.c.id.in_(bindparam("end_ids", expanding=True)), IS_PENDING).values(_ENDED)
+)
 
 
 class Recorder:
