@@ -15,7 +15,7 @@ from tests.benchmarks.ended import end_everything
 from tests.benchmarks.intake import pause
 from tests.benchmarks.memory import started
 from tests.benchmarks.ours import ENDED, REFUSING, Sandbox, Service
-from tests.benchmarks.pace import Pace, drained
+from tests.benchmarks.pace import Pace, drained, ratio
 from tests.benchmarks.report import Bench, Measured, Row
 
 SLACK: Final = 1_000
@@ -67,7 +67,7 @@ def measure(bench: Bench) -> Measured:
             "delivered_per_s": log.pace.per_s,
             "vs_webhooks": against(singles[log.name], singles["empty"]),
             "vs_batches": against(batches[log.name], batches["empty"]),
-            "vs_delivered": log.pace.per_s / logs[0].pace.per_s,
+            "vs_delivered": ratio(log.pace.per_s, logs[0].pace.per_s),
         }
         for log, memory in zip(logs, rss_mb, strict=True)
     ]

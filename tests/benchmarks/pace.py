@@ -45,12 +45,12 @@ class Pace:
     @property
     def per_s(self) -> float:
         """Calls a second."""
-        return _ratio(self.calls, self.seconds)
+        return ratio(self.calls, self.seconds)
 
     @property
     def per_cpu_s(self) -> float:
         """Calls for each second of processor time."""
-        return _ratio(self.calls, self.cpu_s)
+        return ratio(self.calls, self.cpu_s)
 
     def row(self, bound: "Pace") -> Row:
         """Show it beside what it is measured against."""
@@ -60,10 +60,10 @@ class Pace:
             "seconds": self.seconds,
             "per_s": self.per_s,
             "per_cpu_s": self.per_cpu_s,
-            "core": _ratio(self.cpu_s, self.seconds),
-            "sandbox_core": _ratio(self.sandbox_cpu_s, self.seconds),
-            f"vs_{bound.who}": _ratio(self.per_s, bound.per_s),
-            f"cpu_vs_{bound.who}": _ratio(self.per_cpu_s, bound.per_cpu_s),
+            "core": ratio(self.cpu_s, self.seconds),
+            "sandbox_core": ratio(self.sandbox_cpu_s, self.seconds),
+            f"vs_{bound.who}": ratio(self.per_s, bound.per_s),
+            f"cpu_vs_{bound.who}": ratio(self.per_cpu_s, bound.per_cpu_s),
         }
 
 
@@ -105,5 +105,6 @@ def called(kind: str, calls: Sequence[Patch], sandbox: Sandbox, bench: Bench) ->
     return pace, [f"{kind}: {wrong} calls were answered wrongly"] if wrong else []
 
 
-def _ratio(part: float, whole: float) -> float:
+def ratio(part: float, whole: float) -> float:
+    """Divide; not a number where so little was measured that there is nothing to divide by."""
     return part / whole if whole else math.nan
