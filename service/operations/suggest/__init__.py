@@ -6,9 +6,10 @@ from datetime import datetime
 
 from service.errors import NotFound
 from service.model import Json
+from service.operations.credentials import secrets_of
 from service.operations.suggest.proposal import Proposals, propose
 from service.operations.suggest.survey import Survey
-from service.operations.suggest.written import Written, secrets_in
+from service.operations.suggest.written import Written
 from service.pipeline import ConfiguredSource
 from service.store.history import History
 
@@ -55,6 +56,6 @@ async def suggest(
         raise NotFound(f"no logged change of {configured.name} says anything of its record", hint=hint)
     received = (times[0], times[-1])
     reader = configured.reader
-    secrets = secrets_in(configured.source.auth, None if reader is None else reader.spec)
+    secrets = frozenset(secrets_of([configured.source.auth, None if reader is None else reader.spec]))
     text = Written(configured.name, entry, define, secrets).text(survey, proposals, received)
     return Suggestion(survey, proposals, received, text)

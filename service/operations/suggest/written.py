@@ -7,7 +7,6 @@ from datetime import datetime
 from typing import Any, Final
 
 import orjson
-from pydantic import BaseModel, SecretStr
 
 from service.mapping.targets import CUSTOM_PREFIX
 from service.model import Json
@@ -71,22 +70,6 @@ class Written:
         if isinstance(value, str) and value in self._secrets:
             return "${" + re.sub(r"\W", "_", f"{self._name}_{key}").upper() + "}"
         return value
-
-
-def secrets_in(*parts: BaseModel | None) -> frozenset[str]:
-    """Return the text of every secret in what was configured."""
-    return frozenset(text for part in parts if part is not None for text in _secrets(part))
-
-
-def _secrets(value: object) -> Iterator[str]:
-    if isinstance(value, SecretStr):
-        yield value.get_secret_value()
-    elif isinstance(value, BaseModel):
-        for name in type(value).model_fields:
-            yield from _secrets(getattr(value, name))
-    elif isinstance(value, list | tuple):
-        for item in value:
-            yield from _secrets(item)
 
 
 def _lines(one: Proposal, name: str, records: int) -> Iterator[str]:
