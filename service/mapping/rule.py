@@ -88,7 +88,7 @@ class Rule:
             steps.append(Step("map", self._table[key]))
             return self._table[key]
         if not self._has_default:
-            raise MappingError("map: found a value without an entry; add one, or a default")
+            raise MappingError(NO_ENTRY)
         return self._stand_in(steps)
 
     def _stand_in(self, steps: list[Step]) -> Json:
