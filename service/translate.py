@@ -178,7 +178,7 @@ def _one(rules: Rules, event: Event, past: Versions) -> Settled:
     chosen = _rules(rules, event, past)
     if isinstance(chosen, str):
         return _unreplayable(event, chosen)
-    if chosen.when is not None and not chosen.when.holds(event.change):
+    if chosen.leaves_out(event.change):
         return _left_out([event])
     return _told(event, event.change, chosen.mapping)
 
@@ -247,10 +247,7 @@ def _carried(rules: Rules, ordered: Sequence[Event], layers: Sequence[_Layer], p
     filtered: list[Event] = []
     for event in ordered:
         whole = replace(event, change=replace(event.change, values=layers[-1].values, thin=False))
-        if chosen.when is None or chosen.when.holds(whole.change):
-            through.append(whole)
-        else:
-            filtered.append(whole)
+        (filtered if chosen.leaves_out(whole.change) else through).append(whole)
     if not through:
         return _left_out(filtered)
     carrier = replace(through[-1], change=replace(through[-1].change, changed_fields=_changed(through)))

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from service.mapping.condition import Condition
 from service.mapping.rule import Rule
 from service.mapping.spec import ConditionSpec, MappingSpec
-from service.model import Change, Json, Mapped, Record
+from service.model import Action, Change, Json, Mapped, Record
 from service.paths import heads
 
 __all__ = ["Condition", "ConditionSpec", "Mapping", "MappingSpec", "Rules"]
@@ -88,6 +88,19 @@ class Rules:
     def needs(self) -> frozenset[str]:
         """The record's fields that a change must have so that the rules can be applied."""
         return self.mapping.needs | self._asked
+
+    def mapping_of(self, change: Change) -> Mapping | None:
+        """Return what maps a change, by what was done to its record; None for a deletion of which nothing is said.
+
+        Of a record that went into another there is nothing to say.
+        """
+        if change.action is not Action.DELETED:
+            return self.mapping
+        return self.deleted if change.merged_into is None else None
+
+    def leaves_out(self, change: Change) -> bool:
+        """Say whether the filter leaves a change out; deletions pass it, for they have no record to be asked."""
+        return change.action is not Action.DELETED and self.when is not None and not self.when.holds(change)
 
     def lacks(self, change: Change) -> bool:
         """Say whether a thin change leaves out what a mapped field or the filter needs."""

@@ -4,14 +4,14 @@ A trace is not kept. It is made again from the change in the log, by the rules o
 waits is traced by those that will map it as things stand.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 import orjson
 
 from service.errors import NotFound
-from service.mapping import Mapping, Rules
+from service.mapping import Rules
 from service.model import MISSING, Action, Change, EventState, Json, Trace
 from service.paths import as_text
 from service.pipeline import NOT_CONFIGURED, InForce
@@ -82,30 +82,26 @@ def shown(story: Story, traces: Sequence[EventTrace]) -> dict[str, Any]:
 
 def lines_of(rules: Rules, change: Change) -> list[dict[str, Any]]:
     """Show what the rules make of a change by itself, field by field, or that the filter leaves it out."""
-    if change.action is not Action.DELETED and rules.when is not None and not rules.when.holds(change):
+    if rules.leaves_out(change):
         return [_filtered()]
-    mapping = _mapping(rules, change)
-    return [] if mapping is None else [_line(trace) for trace in mapping.apply(change).traces]
+    mapping = rules.mapping_of(change)
+    return [] if mapping is None else [trace_line(trace) for trace in mapping.apply(change).traces]
+
+
+def trace_line(trace: Trace, *, show: Callable[[Json], Json] = lambda value: value) -> dict[str, Any]:
+    """Show how a field got its value, as JSON can hold it. ``raw`` is absent where nothing stood at the path.
+
+    ``show`` makes values fit to be seen.
+    """
+    line: dict[str, Any] = {"target": trace.target, "path": trace.path}
+    if trace.raw is not MISSING:
+        line["raw"] = show(trace.raw)
+    line["steps"] = [{"step": step.name, "value": show(_in_json(step.value))} for step in trace.steps]
+    return line | {"result": trace.result, "value": show(trace.value), "reason": trace.reason}
 
 
 def _filtered() -> dict[str, Any]:
     return {"result": "skip", "reason": FILTERED}
-
-
-def _mapping(rules: Rules, change: Change) -> Mapping | None:
-    """Return the rules for what the change did; none for a record that went into another."""
-    if change.action is not Action.DELETED:
-        return rules.mapping
-    return rules.deleted if change.merged_into is None else None
-
-
-def _line(trace: Trace) -> dict[str, Any]:
-    """Show how a field got its value. ``raw`` is absent where nothing stood at the path."""
-    line: dict[str, Any] = {"target": trace.target, "path": trace.path}
-    if trace.raw is not MISSING:
-        line["raw"] = trace.raw
-    line["steps"] = [{"step": step.name, "value": _in_json(step.value)} for step in trace.steps]
-    return line | {"result": trace.result, "value": trace.value, "reason": trace.reason}
 
 
 def _in_json(value: Json) -> Json:
@@ -196,7 +192,7 @@ def _around(rules: Rules, change: Change, *, filtered: bool) -> list[dict[str, A
     if filtered:
         return [_filtered()]
     unsaid = rules.mapping.fed_by(rules.mapping.needs - change.values.keys())
-    lines = [_line(trace) for trace in rules.mapping.apply(change).traces]
+    lines = [trace_line(trace) for trace in rules.mapping.apply(change).traces]
     return [
         line | {"result": "unknown", "reason": NOT_SAID}
         if line["target"] in unsaid and line["result"] not in {"set", "clear"}

@@ -4,6 +4,7 @@ import hashlib
 from dataclasses import replace
 from pathlib import Path
 
+import orjson
 import pytest
 from sqlalchemy import update
 
@@ -76,6 +77,18 @@ async def test_beside_a_service_that_has_the_log_nothing_is_written_either(house
     assert (report.events, fingerprint(house.directory)) == (2, before)
     await receive(store, Clock(), person(3))
     await store.close()
+
+
+async def test_a_number_that_json_does_not_hold_is_shown_as_text(house: House) -> None:
+    """The report goes out as JSON, whatever a step made on the way to a value."""
+    await house.log(person(1, label=[2**64 - 1, 1]))
+    rule = 'Lifecycle: {from: label, transform: [{jmespath: "sum(@)"}], on_error: skip}'
+    report = await house.backtest(with_rule(LIFECYCLE, rule))
+    (difference,) = report.sources["pipedrive"].fields["custom.Lifecycle"].differences.values()
+    (example,) = difference.examples
+    assert example.trace is not None
+    assert example.trace["steps"] == [{"step": "jmespath", "value": str(2**64)}]
+    orjson.dumps(example)
 
 
 def fingerprint(directory: Path) -> dict[str, str]:

@@ -74,9 +74,8 @@ def make(rules: Rules, change: Change) -> Made:
     """Map a change by itself. Total, as the rules are."""
     if (unmapped := _fate_unmapped(rules, change)) is not None:
         return unmapped
-    gone = change.action is Action.DELETED
-    mapping = rules.deleted if gone and rules.deleted is not None else rules.mapping
-    return _mapped(mapping.apply(change).traces)
+    mapping = rules.mapping_of(change)
+    return _mapped(() if mapping is None else mapping.apply(change).traces)
 
 
 def as_parsed(change: Change, ignored: str | None) -> Change:
@@ -106,7 +105,7 @@ def _fate_unmapped(rules: Rules, change: Change) -> Made | None:
     """Say what becomes of a change that is not mapped, None for one that is."""
     if (why := _why_ignored(rules, change)) is not None:
         return Made(Fate.IGNORED, why)
-    if change.action is not Action.DELETED and rules.when is not None and not rules.when.holds(change):
+    if rules.leaves_out(change):
         return Made(Fate.FILTERED, FILTERED)
     return None
 

@@ -6,8 +6,9 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any, Final
 
-from service.model import MISSING, Json, Trace
+from service.model import Json, Trace
 from service.operations.backtest.sides import SAID, Fate, Made
+from service.operations.trace import trace_line
 from service.store.history import Logged
 
 REASONS_MAX: Final = 20
@@ -215,15 +216,8 @@ class Comparison:
             None if new is None else self._show(new.value),
             "" if new is None else new.rule,
             reason,
-            None if new is None else self._trace(new),
+            None if new is None else trace_line(new, show=self._show),
         )
-
-    def _trace(self, trace: Trace) -> dict[str, Any]:
-        line: dict[str, Any] = {"target": trace.target, "path": trace.path}
-        if trace.raw is not MISSING:
-            line["raw"] = self._show(trace.raw)
-        line["steps"] = [{"step": step.name, "value": self._show(step.value)} for step in trace.steps]
-        return line | {"result": trace.result, "value": self._show(trace.value), "reason": trace.reason}
 
 
 def _result(trace: Trace | None) -> str:
