@@ -1,6 +1,5 @@
 """Verbs about the configuration: check, schema."""
 
-import asyncio
 import sys
 from pathlib import Path
 from typing import Annotated, Any, Final
@@ -8,6 +7,7 @@ from typing import Annotated, Any, Final
 import typer
 
 from service.cli.cases import run_cases, tell_cases
+from service.cli.opened import with_history
 from service.cli.output import AsJson, print_json
 from service.cli.run import ConfigFile
 
@@ -81,23 +81,15 @@ def _unseen(loaded: Any) -> Any:  # noqa: ANN401  # a Config in, warnings out, w
     from service.config.warnings import never_seen
     from service.errors import StoreError
     from service.store.checkup import file_of
-    from service.store.history import History
 
     url = loaded.settings.database_url.get_secret_value()
     file = file_of(url)
     if file is not None and not file.exists():
         return ()
     accounts = {configured.account for configured in loaded.sources.values()}
-
-    async def seen() -> Any:  # noqa: ANN401  # attributes by account
-        history = await History.open(url)
-        try:
-            return await history.attributes.by_account(accounts)
-        finally:
-            await history.close()
-
     try:
-        return never_seen(loaded.places, loaded.sources, asyncio.run(seen()))
+        seen = with_history(url, lambda history: history.attributes.by_account(accounts))
+        return never_seen(loaded.places, loaded.sources, seen)
     except StoreError as error:
         sys.stderr.write(f"the log was not asked which attributes ChartMogul knows: {error.cause}\n")
         return ()

@@ -1,6 +1,5 @@
 """The verb inspect: what the service would make of one request, captured or logged, and a case made of it."""
 
-import asyncio
 import sys
 from datetime import datetime
 from pathlib import Path
@@ -9,6 +8,7 @@ from typing import Annotated, Any, Final
 import typer
 
 from service.cli.cases import save_case
+from service.cli.opened import with_history
 from service.cli.output import AsJson, print_json
 from service.cli.run import ConfigFile
 from service.cli.traces import inspection_text
@@ -75,17 +75,13 @@ def _logged(event: int) -> tuple[str, Any, datetime]:
     """Return an event's source, its request or else its change, and when it was received."""
     from service.config import load_settings
     from service.errors import NotFound
-    from service.store.history import History, Stretch
+    from service.store.history import Stretch
 
-    async def look() -> Any:  # noqa: ANN401  # a Logged and what it came in, whose modules are loaded when needed
-        history = await History.open(load_settings().database_url.get_secret_value())
-        try:
-            found = await history.batch(Stretch(event, event, 1), after=event - 1)
-            return found and (found[0], await history.request(found[0].request_id))
-        finally:
-            await history.close()
+    async def look(history: Any) -> Any:  # noqa: ANN401  # a Logged and what it came in, whose modules are loaded when needed
+        found = await history.batch(Stretch(event, event, 1), after=event - 1)
+        return found and (found[0], await history.request(found[0].request_id))
 
-    found = asyncio.run(look())
+    found = with_history(load_settings().database_url.get_secret_value(), look)
     if not found:
         raise NotFound(f"no event {event} is in the log", hint="see `events` for the ids that are there")
     logged, request = found

@@ -1,12 +1,12 @@
 """Verbs that make and try a mapping on logged traffic before it goes live: suggest, backtest."""
 
-import asyncio
 import sys
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import typer
 
+from service.cli.opened import with_history
 from service.cli.output import AsJson, print_json
 from service.cli.progress import progress_bar
 from service.cli.run import ConfigFile
@@ -50,7 +50,7 @@ def suggest(
                 progress=lambda done: advance(done, f"{done} changes"),
             )
 
-    found = _with_history(loaded.settings.database_url.get_secret_value(), run)
+    found = with_history(loaded.settings.database_url.get_secret_value(), run)
     if as_json:
         print_json(_suggested(source, found))
     else:
@@ -136,7 +136,7 @@ def backtest(
         with progress_bar("backtest", stretch.count) as advance:
             return await work.run(history, stretch, progress=lambda done: advance(done, f"{done} changes"))
 
-    report = _with_history(present.settings.database_url.get_secret_value(), run)
+    report = with_history(present.settings.database_url.get_secret_value(), run)
     if as_json:
         print_json(shape(report, candidate=candidate.version, present=present.version, against=against))
     else:
@@ -161,16 +161,3 @@ def _require_known(source: str | None, *configurations: Any) -> None:  # noqa: A
     known = sorted({name for loaded in configurations for name in loaded.sources})
     if source is not None and source not in known:
         raise typer.BadParameter(f"no source {source!r}; known are {', '.join(known)}", param_hint="--source")
-
-
-def _with_history(url: str, work: Any) -> Any:  # noqa: ANN401  # a History goes in, whatever it gives comes out
-    from service.store.history import History
-
-    async def run() -> Any:  # noqa: ANN401  # as above
-        history = await History.open(url)
-        try:
-            return await work(history)
-        finally:
-            await history.close()
-
-    return asyncio.run(run())

@@ -11,6 +11,7 @@ import typer
 if TYPE_CHECKING:
     from service.chartmogul import ChartMogul
     from service.store import Store
+    from service.store.history import History
 
 T = TypeVar("T")
 
@@ -27,6 +28,20 @@ def with_store(work: Callable[["Store"], Awaitable[T]]) -> T:
             return await work(store)
         finally:
             await store.close()
+
+    return asyncio.run(run())
+
+
+def with_history(url: str, work: Callable[["History"], Awaitable[T]]) -> T:
+    """Do something with a log that is only looked at, as it is: neither made nor brought up to date."""
+    from service.store.history import History
+
+    async def run() -> T:
+        history = await History.open(url)
+        try:
+            return await work(history)
+        finally:
+            await history.close()
 
     return asyncio.run(run())
 
