@@ -132,7 +132,7 @@ def _policy(settings: Settings) -> Policy:
     return Policy(
         retry_for=timedelta(seconds=settings.retry_for_s),
         late=timedelta(seconds=settings.read_timeout_s),
-        clear_with="" if settings.clear_with == "blank" else None,
+        clear_with=settings.cleared,
     )
 
 

@@ -18,7 +18,7 @@ def run_cases(loaded: Any, place: Path) -> list[dict[str, Any]]:  # noqa: ANN401
     from service.operations.cases import Difference, run_case
     from service.web.problems import status_of
 
-    clear_with = "" if loaded.settings.clear_with == "blank" else None
+    clear_with = loaded.settings.cleared
 
     def line(path: Path, case: Any) -> dict[str, Any]:  # noqa: ANN401  # a Case, as above
         configured = loaded.sources[case.source]

@@ -58,7 +58,7 @@ def inspect(  # noqa: PLR0913  # each is an option
         name, given, received_at = _logged(event or 0)
         at = at or received_at
     loaded = load(config_file=config, need_api_key=False, only=[name])
-    configured, clear_with = loaded.sources[name], "" if loaded.settings.clear_with == "blank" else None
+    configured, clear_with = loaded.sources[name], loaded.settings.cleared
     found = cases.found_of(configured, given, now=at, clear_with=clear_with, prove=event is None)
     if save is not None:
         case = cases.make_case(configured, given, about=about, now=at, clear_with=clear_with, status_of=status_of)

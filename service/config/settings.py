@@ -225,6 +225,11 @@ class Settings(BaseSettings):
         return (init_settings,)
 
     @property
+    def cleared(self) -> str | None:
+        """What a PATCH says of a cleared field."""
+        return "" if self.clear_with == "blank" else None
+
+    @property
     def accounts(self) -> Mapping[str, Account]:
         """Every ChartMogul account by name, the default one among them if its key is set."""
         rate, parallel = self.chartmogul_rate_per_s, self.chartmogul_parallel
